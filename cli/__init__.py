@@ -1,0 +1,1 @@
+"""Typer commands: parse, call one flow or one query, print. Decides nothing."""

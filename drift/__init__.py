@@ -1,0 +1,1 @@
+"""The prediction log, reference profiles, windows, the alarm, the report. Never moves traffic."""

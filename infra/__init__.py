@@ -1,0 +1,1 @@
+"""Adapters to engines: local Triton and Envoy, their supervision, environments."""

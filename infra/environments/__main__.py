@@ -1,0 +1,114 @@
+"""`python3 -m infra.environments [NAME ...]`: make what is missing, say so when nothing is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from infra.environments.locks import CHECKOUT, CONTROL, ENVIRONMENTS, LOCKS, Environment, cache_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+INSTALL_TIMEOUT_S = 1800
+
+
+def main(names: list[str]) -> int:
+    """Make the named environments, or all. Returns the exit code."""
+    known = {environment.name: environment for environment in ENVIRONMENTS}
+    if unknown := [name for name in names if name not in known]:
+        print(
+            f"error: no environment {unknown[0]!r}; there are {', '.join(known)}", file=sys.stderr
+        )
+        return 2
+    if sys.version_info[:2] != (3, 11):
+        print(
+            f"error: Python 3.11 is needed, this is {sys.version.split()[0]}; "
+            "run `make setup PYTHON=python3.11`",
+            file=sys.stderr,
+        )
+        return 2
+    chosen = [known[name] for name in names] or list(ENVIRONMENTS)
+    for number, environment in enumerate(chosen, start=1):
+        label = f"[{number}/{len(chosen)}] {environment.name}: {environment.purpose}"
+        with _locked(environment):
+            if environment.is_complete():
+                print(f"{label}: ready")
+                continue
+            print(f"{label}: installing ...", flush=True)
+            started = time.monotonic()
+            try:
+                _make(environment)
+            except subprocess.CalledProcessError as error:
+                print(
+                    f"error: the environment {environment.name!r} could not be installed: "
+                    f"{_command(error)} ended with {error.returncode}; its last words are above",
+                    file=sys.stderr,
+                )
+                return 2
+            except (subprocess.TimeoutExpired, OSError) as error:
+                print(f"error: the environment {environment.name!r}: {error}", file=sys.stderr)
+                return 2
+            print(f"{label}: made in {time.monotonic() - started:.0f} s", flush=True)
+    return 0
+
+
+def _make(environment: Environment) -> None:
+    shutil.rmtree(environment.path, ignore_errors=True)
+    environment.path.parent.mkdir(parents=True, exist_ok=True)
+    uv = _uv()
+    # pip stays in the converter alone: it knows where this machine keeps its build of PyTorch.
+    venv.create(environment.path, with_pip=bool(environment.extra))
+    install = [uv, "pip", "install", "--quiet", "--python", environment.python]
+    _run([*install, "--require-hashes", "--no-config", "--requirement", environment.lock])
+    for requirement in environment.extra:
+        _run([environment.python, "-m", "pip", "install", "--quiet", requirement])
+    if environment is CONTROL:
+        _run([*install, "--no-deps", "--no-build-isolation", "--editable", CHECKOUT])
+    environment.marker.write_text(environment.lock_hash)
+
+
+def _uv() -> Path:
+    """The installer, itself from a hashed lock, kept in the user's cache."""
+    tool = Environment("bootstrap", "the installer")
+    if not tool.is_complete():
+        venv.create(tool.path, with_pip=True)
+        install = [tool.python, "-m", "pip", "install", "--quiet", "--require-hashes"]
+        _run([*install, "--requirement", LOCKS / "bootstrap.lock"])
+        tool.marker.write_text(tool.lock_hash)
+    return tool.path / "bin" / "uv"
+
+
+def _run(command: Sequence[str | Path]) -> None:
+    variables = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    # pip and uv name the trusted certificates differently; a machine that set one means both.
+    if certificates := os.environ.get("PIP_CERT"):
+        variables.setdefault("SSL_CERT_FILE", certificates)
+    subprocess.run(list(map(str, command)), check=True, env=variables, timeout=INSTALL_TIMEOUT_S)
+
+
+def _command(error: subprocess.CalledProcessError) -> str:
+    return f"`{' '.join(error.cmd[:3])} ...`"
+
+
+@contextmanager
+def _locked(environment: Environment) -> Iterator[None]:
+    """One installer at a time for one environment, across checkouts."""
+    folder = cache_root() / "environments"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "control-" + CHECKOUT.name if environment is CONTROL else environment.path.name
+    with (folder / f"{name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Triton layout: configuration, serving programs, staging, publishing. Talks to no server."""

@@ -1,0 +1,1 @@
+"""Source format to variants, one module a kind of model. Never judges quality."""

@@ -1,0 +1,1 @@
+"""Scoring, statistics, gates, data contracts, verdicts. Values in, values out."""
