@@ -67,7 +67,7 @@ def _make(environment: Environment) -> None:
     uv = _uv()
     # pip stays in the converter alone: it knows where this machine keeps its build of PyTorch.
     venv.create(environment.path, with_pip=bool(environment.extra))
-    install = [uv, "pip", "install", "--quiet", "--python", environment.python]
+    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", environment.python]
     _run([*install, "--require-hashes", "--no-config", "--requirement", environment.lock])
     for requirement in environment.extra:
         _run([environment.python, "-m", "pip", "install", "--quiet", requirement])
@@ -81,7 +81,14 @@ def _uv() -> Path:
     tool = Environment("bootstrap", "the installer")
     if not tool.is_complete():
         venv.create(tool.path, with_pip=True)
-        install = [tool.python, "-m", "pip", "install", "--quiet", "--require-hashes"]
+        install: list[str | Path] = [
+            tool.python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--require-hashes",
+        ]
         _run([*install, "--requirement", LOCKS / "bootstrap.lock"])
         tool.marker.write_text(tool.lock_hash)
     return tool.path / "bin" / "uv"

@@ -1,0 +1,32 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+RUN := .venv/bin/python
+
+.PHONY: help setup data demo test check lock clean
+
+help: ## Show this help
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+setup: ## Make the three environments, or find them made
+	@$(PYTHON) -m infra.environments
+
+data: setup ## Make the example's evaluation and live speech, and check their hashes
+	@cd examples/grid && PATH="$(CURDIR)/.venv/bin:$$PATH" DVC_NO_ANALYTICS=1 ../../.venv/bin/dvc repro --quiet
+
+demo: data ## Take a trained Whisper from a folder to live traffic and back, in five acts
+	@$(RUN) examples/grid/demo
+
+test: data check ## Check the code, then run every test
+	@$(RUN) -m pytest
+
+check: setup ## Format, lint, types, layers
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/mypy cli registry pipelines validation canary drift model_repository infra benchmarks
+	@.venv/bin/lint-imports
+
+lock: ## Resolve the locks again (needs uv on the PATH)
+	@infra/environments/lock.sh
+
+clean: ## Remove what builds made here; the shared environments stay
+	@rm -rf .venv build .mypy_cache .ruff_cache .hypothesis

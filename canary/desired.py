@@ -1,0 +1,179 @@
+"""What the world should look like in each phase: the one table that all effects follow from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from canary.effects import Done, Observe, Record, whole
+from canary.ports import Share
+from canary.states import AT_FULL_TRAFFIC, Outcome, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from canary.effects import Action
+    from canary.states import ModelServing, Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The aim of a phase, in the order in which it is brought about."""
+
+    then: Action
+    """What to do when everything else is so."""
+    load: tuple[int, ...] = ()
+    """Releases that must be ready and admitted before the route is written."""
+    route: tuple[Share, ...] | None = None
+    """The route; None leaves it as it is."""
+    spare: int | None = None
+    """Who takes all the traffic, if it can, while the route cannot be written or is not safe."""
+    leaving: int | None = None
+    """The release that traffic must leave as soon as possible."""
+    stop: tuple[int, ...] = ()
+    """Revisions to stop once the route is confirmed."""
+    alias: int | None = None
+    """The release that the production alias must name."""
+    keep: tuple[int, ...] = ()
+    """Releases to keep ready as well; whether that succeeds decides nothing."""
+
+
+def desired_of(serving: ModelServing) -> Desired:
+    """The aim of the state's phase, or of a model that only serves."""
+    rollout = serving.rollout
+    return _idle(serving) if rollout is None else _BY_PHASE[rollout.phase](serving, rollout)
+
+
+def _idle(serving: ModelServing) -> Desired:
+    live = serving.live
+    if live is None:
+        return Desired(then=Done(Outcome.IDLE, "no release is live"))
+    previous = _kept(serving, serving.previous, live)
+    return Desired(
+        then=Done(Outcome.IDLE, f"release {live} serves"),
+        load=(live,),
+        route=whole(live),
+        keep=previous,
+        stop=_others(serving, (live, *previous)),
+        alias=live,
+    )
+
+
+def _loading(_: ModelServing, rollout: Rollout) -> Desired:
+    baseline = rollout.baseline
+    load = (rollout.candidate,) if baseline is None else (baseline, rollout.candidate)
+    straight = baseline is None or len(rollout.plan.steps) == 1
+    following = Phase.PROMOTED if straight else Phase.SHIFTING
+    if rollout.phase is Phase.LOADING:
+        following = Phase.LOADED
+    return Desired(
+        then=Record("phase-entered", {"phase": following.value}),
+        load=load,
+        route=None if baseline is None else whole(baseline),
+        spare=baseline,
+    )
+
+
+def _shifting(_: ModelServing, rollout: Rollout) -> Desired:
+    baseline, weight = rollout.baseline or 0, rollout.weight
+    look = Observe((baseline, rollout.candidate), counters=True)
+    entered = Record("step-entered", {"step": rollout.step, "weight": weight})
+    return Desired(
+        then=entered if rollout.held_from is None else look,
+        load=(baseline, rollout.candidate),
+        route=(Share(baseline, 100 - weight), Share(rollout.candidate, weight)),
+        spare=baseline,
+    )
+
+
+def _full(serving: ModelServing, rollout: Rollout) -> Desired:
+    candidate, baseline = rollout.candidate, rollout.baseline
+    settled = rollout.phase is Phase.SETTLED
+    kept = _kept(serving, baseline, candidate) if settled else _one(baseline)
+    return Desired(
+        then=_after_full(rollout),
+        load=(candidate,),
+        route=whole(candidate),
+        spare=baseline,
+        alias=candidate,
+        keep=kept,
+        stop=_others(serving, (candidate, *kept)) if settled else (),
+    )
+
+
+def _after_full(rollout: Rollout) -> Action:
+    if rollout.phase is Phase.SETTLED:
+        return Record("rollout-ended", {"outcome": Outcome.SETTLED.value})
+    if rollout.phase is Phase.BAKING and rollout.held_from is not None:
+        return Observe((*_one(rollout.baseline), rollout.candidate), counters=True)
+    following = Phase.SETTLED if rollout.baseline is None else Phase.BAKING
+    return Record("phase-entered", {"phase": following.value})
+
+
+def _rolling_back(serving: ModelServing, rollout: Rollout) -> Desired:
+    target = rollout.target or 0
+    earlier = serving.served
+    earlier = earlier[: earlier.index(target)] if target in earlier else ()
+    healthy = [
+        release
+        for release in earlier
+        if release not in serving.withdrawn and release != rollout.candidate
+    ]
+    kept = _kept(serving, healthy[-1] if healthy else None, target)
+    return Desired(
+        then=Record("rollout-ended", {"outcome": Outcome.ROLLED_BACK.value}),
+        load=(target,),
+        route=whole(target),
+        spare=rollout.baseline,
+        leaving=rollout.candidate,
+        stop=_others(serving, (target, *kept)),
+        alias=target,
+    )
+
+
+def _rejected(serving: ModelServing, rollout: Rollout) -> Desired:
+    baseline = rollout.baseline
+    return Desired(
+        then=Record("rollout-ended", {"outcome": Outcome.REJECTED.value}),
+        route=whole(baseline) if baseline is not None and serving.admitted(baseline) else None,
+        stop=(rollout.candidate,) if rollout.candidate in serving.warm else (),
+    )
+
+
+def _standing_still(serving: ModelServing, rollout: Rollout) -> Desired:
+    """Paused or halted. A pause takes the candidate's traffic away: nobody watches it meanwhile.
+
+    After the promotion it does not, since that would be rolling back; and a halt moves nothing.
+    """
+    outcome = Outcome.PAUSED if rollout.phase is Phase.PAUSED else Outcome.HALTED
+    done = Done(outcome, rollout.reason)
+    keep_route = rollout.phase is Phase.HALTED or rollout.resumes_in in AT_FULL_TRAFFIC
+    if keep_route or not serving.admitted(rollout.baseline):
+        return Desired(then=done)
+    return Desired(then=done, route=whole(rollout.baseline or 0))
+
+
+def _kept(serving: ModelServing, previous: int | None, live: int) -> tuple[int, ...]:
+    return _one(previous) if serving.keep_previous and previous != live else ()
+
+
+def _others(serving: ModelServing, kept: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(release for release in serving.warm if release not in kept)
+
+
+def _one(release: int | None) -> tuple[int, ...]:
+    return () if release is None else (release,)
+
+
+_BY_PHASE: Mapping[Phase, Callable[[ModelServing, Rollout], Desired]] = {
+    Phase.LOADING: _loading,
+    Phase.LOADED: _loading,
+    Phase.SHIFTING: _shifting,
+    Phase.PROMOTED: _full,
+    Phase.BAKING: _full,
+    Phase.SETTLED: _full,
+    Phase.PAUSED: _standing_still,
+    Phase.ROLLING_BACK: _rolling_back,
+    Phase.REJECTED: _rejected,
+    Phase.HALTED: _standing_still,
+}

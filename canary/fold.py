@@ -1,0 +1,60 @@
+"""The state of a model's serving as a fold over its journal.
+
+`fold(entries)` and `advance(serving, entry)` accept only what a rollout can really have done, in
+an order in which it can have been done: a journal that says otherwise was written by something
+else, and is refused. Kinds of other rooms are passed over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from canary import fold_effects, fold_phases, fold_rollouts
+from canary.legality import illegal, require
+from canary.states import ModelServing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from registry.journal import Entry
+
+
+def fold(entries: Iterable[Entry], *, model: str = "") -> ModelServing:
+    """The state after all of one model's entries, in order.
+
+    Raises IntegrityError, naming the entry, when one cannot have followed those before it.
+    """
+    serving = ModelServing(model)
+    for entry in entries:
+        serving = advance(serving, entry)
+    return serving
+
+
+def advance(serving: ModelServing, entry: Entry) -> ModelServing:
+    """The state after one more entry; raises IntegrityError as `fold` does."""
+    require(entry.sequence > serving.sequence, entry, "is not newer than the state")
+    change = _CHANGES.get(entry.kind)
+    if change is not None:
+        try:
+            serving = change(serving, entry)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"{entry.kind} cannot be read ({type(error).__name__}: {error})"
+            raise illegal(entry, reason) from error
+    return replace(serving, model=entry.model, sequence=entry.sequence)
+
+
+_CHANGES: Mapping[str, Callable[[ModelServing, Entry], ModelServing]] = {
+    "rollout-started": fold_rollouts.rollout_started,
+    "rollback-requested": fold_rollouts.rollback_requested,
+    "rollout-ended": fold_rollouts.rollout_ended,
+    "phase-entered": fold_phases.phase_entered,
+    "step-entered": fold_phases.step_entered,
+    "pause-requested": fold_phases.pause_requested,
+    "resume-requested": fold_phases.resume_requested,
+    "looked": fold_phases.looked,
+    "decided": fold_phases.decided,
+    "effect-started": fold_effects.effect_started,
+    "effect-confirmed": fold_effects.effect_confirmed,
+    "effect-failed": fold_effects.effect_failed,
+}

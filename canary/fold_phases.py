@@ -1,0 +1,124 @@
+"""How a rollout moves from phase to phase: its own steps, looks, decisions, and a person's wishes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from canary.blocks import Observation
+from canary.decisions import DECISIONS
+from canary.effects import shares_from_json
+from canary.legality import current, entered, require
+from canary.observing import observe
+from canary.ports import RevisionState
+from canary.states import BEFORE_TRAFFIC, Phase
+
+if TYPE_CHECKING:
+    from canary.states import ModelServing
+    from registry.journal import Entry
+
+
+def phase_entered(serving: ModelServing, entry: Entry) -> ModelServing:
+    rollout, phase = current(serving, entry), Phase(entry.body["phase"])
+    legal = phase in _FOLLOWS.get(rollout.phase, ())
+    require(legal, entry, f"enters {phase} from {rollout.phase}")
+    if phase is Phase.LOADED:
+        require(serving.admitted(rollout.candidate), entry, "is loaded without admission")
+    if phase in (Phase.BAKING, Phase.SETTLED):
+        whole = serving.weight_of(rollout.candidate) == 100
+        require(whole, entry, f"enters {phase} without all the traffic")
+        serving = replace(serving, live=rollout.candidate)
+    step = len(rollout.plan.steps) - 1 if phase is Phase.PROMOTED else rollout.step
+    rollout = replace(entered(rollout, phase, entry.at), step=step)
+    if phase is Phase.BAKING:
+        rollout = replace(rollout, held_from=entry.at, last_block_at=entry.at)
+    return replace(serving, rollout=rollout)
+
+
+_FOLLOWS = {
+    Phase.LOADING: (Phase.LOADED,),
+    Phase.LOADED: (Phase.SHIFTING, Phase.PROMOTED),
+    Phase.PROMOTED: (Phase.BAKING, Phase.SETTLED),
+    Phase.BAKING: (Phase.BAKING,),
+}
+
+
+def step_entered(serving: ModelServing, entry: Entry) -> ModelServing:
+    rollout, body = current(serving, entry), entry.body
+    legal = rollout.phase is Phase.SHIFTING and body["step"] == rollout.step
+    require(legal, entry, f"enters step {body['step']} while {rollout.phase}")
+    routed = body["weight"] == rollout.weight == serving.weight_of(rollout.candidate)
+    require(routed, entry, "enters a step whose weight is not routed")
+    return replace(serving, rollout=replace(rollout, held_from=entry.at, last_block_at=entry.at))
+
+
+def pause_requested(serving: ModelServing, entry: Entry) -> ModelServing:
+    rollout = serving.rollout
+    # A person's wish meets the controller's own steps in any order, so it may come too late.
+    if rollout is None or rollout.phase not in _PAUSABLE:
+        return serving
+    reason = entry.body.get("reason") or "a person asked"
+    rollout = replace(rollout, resumes_in=rollout.phase, reason=reason)
+    return replace(serving, rollout=entered(rollout, Phase.PAUSED, entry.at))
+
+
+_PAUSABLE = (*BEFORE_TRAFFIC, Phase.SHIFTING, Phase.PROMOTED, Phase.BAKING)
+
+
+def resume_requested(serving: ModelServing, entry: Entry) -> ModelServing:
+    rollout = serving.rollout
+    if rollout is None or rollout.phase not in (Phase.PAUSED, Phase.HALTED):
+        return serving
+    # A person looked at the baseline, so what was held against it begins again.
+    evidence = rollout.evidence.forgiving_baseline()
+    rollout = replace(rollout, reason="", evidence=evidence)
+    return replace(
+        serving, rollout=entered(rollout, rollout.resumes_in, entry.at), failure="", starts={}
+    )
+
+
+def looked(serving: ModelServing, entry: Entry) -> ModelServing:
+    observation = Observation.from_json(entry.body["observation"])
+    fresh = tuple(
+        replace(
+            belief,
+            trouble="",
+            started_at=entry.at,
+            # What was refused or failed before is judged again from what is seen now.
+            admitted=belief.admitted and belief.state is RevisionState.READY,
+        )
+        for belief in serving.beliefs
+    )
+    serving = replace(serving, beliefs=fresh, failure="", given_up=frozenset(), starts={})
+    serving = observe(serving, replace(observation, counters=None), partial=False)
+    if serving.alias_failed:
+        serving = replace(serving, alias=None, alias_failed=False)
+    if serving.rollout is not None:
+        serving = replace(serving, rollout=replace(serving.rollout, held_from=None))
+    shares = entry.body["route"]
+    return replace(serving, route=None if shares is None else shares_from_json(shares))
+
+
+def decided(serving: ModelServing, entry: Entry) -> ModelServing:
+    rollout, body = current(serving, entry), entry.body
+    kind = DECISIONS[body["decision"]]
+    legal = rollout.phase in kind.legal_in
+    require(legal, entry, f"decides to {body['decision']} while {rollout.phase}")
+    observation = Observation.from_json(body["observation"])
+    serving = observe(serving, observation, partial=kind.ends_block)
+    rollout = current(serving, entry)
+    if kind.phase is None:
+        return serving
+    if kind.phase is Phase.SETTLED:
+        serving = replace(serving, live=rollout.candidate)
+    rollout = replace(
+        rollout,
+        step=kind.next_step(rollout),
+        step_requests=0 if kind.moves_on else rollout.step_requests,
+        resumes_in=rollout.resumes_in if rollout.phase is Phase.PAUSED else rollout.phase,
+        decided_at=entry.at,
+        first_evidence_at=rollout.first_evidence_at
+        or (observation.at if kind.turns_back else None),
+        reason=body["reason"],
+    )
+    return replace(serving, rollout=entered(rollout, kind.phase, entry.at), failure="")

@@ -1,0 +1,122 @@
+"""How rollouts begin, move from phase to phase at a person's or their own wish, and end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from canary.legality import current, entered, require
+from canary.metrics import Evidence
+from canary.plan import RolloutPlan
+from canary.states import (
+    EndedRollout,
+    ModelServing,
+    Outcome,
+    Phase,
+    Rollout,
+)
+
+if TYPE_CHECKING:
+    from registry.journal import Entry
+
+
+def rollout_started(serving: ModelServing, entry: Entry) -> ModelServing:
+    require(serving.rollout is None, entry, "starts a rollout while another is under way")
+    body = entry.body
+    require(body["baseline"] == serving.live, entry, "starts from a release that is not live")
+    plan = RolloutPlan.model_validate(body["plan"])
+    rollout = Rollout(
+        number=body["rollout"],
+        candidate=body["candidate"],
+        baseline=body["baseline"],
+        target=body["baseline"],
+        plan=plan,
+        evidence=Evidence.none(plan),
+        started_at=entry.at,
+        entered_at=entry.at,
+    )
+    return replace(
+        serving,
+        rollout=rollout,
+        keep_previous=plan.keep_previous,
+        load_timeout_s=plan.load_timeout_s,
+        starts={},
+        failure="",
+    )
+
+
+def rollback_requested(serving: ModelServing, entry: Entry) -> ModelServing:
+    target, reason = entry.body["to"], entry.body["reason"]
+    rollout = serving.rollout or _way_back(serving, entry)
+    if rollout.phase is Phase.REJECTED:
+        return serving
+    require(target != rollout.candidate, entry, "rolls back to the release it leaves")
+    require(target is not None or rollout.baseline is None, entry, "names no release")
+    phase = Phase.REJECTED if target is None else Phase.ROLLING_BACK
+    rollout = replace(rollout, target=target, decided_at=entry.at, reason=reason)
+    return replace(serving, rollout=entered(rollout, phase, entry.at), failure="", starts={})
+
+
+def _way_back(serving: ModelServing, entry: Entry) -> Rollout:
+    """The rollout of a person who goes back long after: away from the live release."""
+    require(serving.live is not None, entry, "rolls back though nothing is live")
+    plan = RolloutPlan(keep_previous=serving.keep_previous, load_timeout_s=serving.load_timeout_s)
+    return Rollout(
+        number=serving.next_rollout,
+        candidate=serving.live or 0,
+        baseline=entry.body["to"],
+        target=entry.body["to"],
+        plan=plan,
+        evidence=Evidence.none(plan),
+        started_at=entry.at,
+    )
+
+
+def rollout_ended(serving: ModelServing, entry: Entry) -> ModelServing:
+    rollout = current(serving, entry)
+    outcome = Outcome(entry.body["outcome"])
+    require(_ENDS.get(rollout.phase) is outcome, entry, f"ends {outcome} while {rollout.phase}")
+    ended = EndedRollout(
+        number=rollout.number,
+        candidate=rollout.candidate,
+        baseline=rollout.baseline,
+        target=rollout.target,
+        outcome=outcome,
+        reason=rollout.reason,
+        started_at=rollout.started_at,
+        first_evidence_at=rollout.first_evidence_at,
+        decided_at=rollout.decided_at,
+        ended_at=entry.at,
+    )
+    serving = replace(serving, rollout=None, starts={}, history=(*serving.history, ended))
+    if outcome is Outcome.SETTLED:
+        return _settle(serving, rollout.candidate)
+    if outcome is Outcome.ROLLED_BACK and rollout.target is not None:
+        return _withdraw(serving, rollout.candidate, rollout.target)
+    return serving
+
+
+_ENDS = {
+    Phase.SETTLED: Outcome.SETTLED,
+    Phase.ROLLING_BACK: Outcome.ROLLED_BACK,
+    Phase.REJECTED: Outcome.REJECTED,
+}
+
+
+def _settle(serving: ModelServing, live: int) -> ModelServing:
+    earlier = tuple(release for release in serving.served if release != live)
+    return replace(
+        serving, live=live, served=(*earlier, live), withdrawn=serving.withdrawn - {live}
+    )
+
+
+def _withdraw(serving: ModelServing, candidate: int, target: int) -> ModelServing:
+    earlier = serving.served
+    if target in earlier:
+        earlier = earlier[: earlier.index(target)]
+    return replace(
+        serving,
+        live=target,
+        served=(*earlier, target),
+        withdrawn=(serving.withdrawn | {candidate}) - {target},
+    )

@@ -1,0 +1,61 @@
+"""`sluice`: every command parses, calls one flow or one query, and prints.
+
+Exit codes: 0 done or passed, 1 refused by a gate or rolled back, 2 wrong use or a broken engine,
+3 inconclusive or paused, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from cli import model_commands, traffic_commands, workspace_commands
+from registry.errors import SluiceError
+from registry.quiet import silence
+
+app = typer.Typer(
+    name="sluice",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Take a model from a folder of files to live traffic on Triton, and back.",
+    epilog="Start with: sluice init, sluice doctor, sluice up. Exit codes: 0 passed, 1 refused, "
+    "2 wrong use or broken engine, 3 inconclusive.",
+)
+
+
+@app.callback()
+def options(
+    workspace: Annotated[
+        str,
+        typer.Option("--workspace", "-w", help="Folder with sluice.toml.", envvar="SLUICE_WORKSPACE"),
+    ] = "",
+) -> None:
+    """Options of every command."""
+    if workspace:
+        os.environ["SLUICE_WORKSPACE"] = workspace
+
+
+workspace_commands.add_to(app)
+model_commands.add_to(app)
+traffic_commands.add_to(app)
+
+
+def main() -> None:
+    """Run the command line; one line for every expected failure."""
+    silence()
+    try:
+        app()
+    except SluiceError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""What every command begins with: the workspace, and for flows, Prefect pointed at its server."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pipelines.platform import Platform
+    from registry.workspace import Workspace
+
+ModelArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model: models/NAME.toml.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
+ArtifactOption = Annotated[
+    str, typer.Option("--artifact", help="Digest (or its beginning); default: the newest.")
+]
+
+
+def find_workspace() -> Workspace:
+    """`SLUICE_WORKSPACE`, else the folder at or above this one that holds sluice.toml."""
+    from registry.workspace import Workspace
+
+    return Workspace.find(Path(os.environ.get("SLUICE_WORKSPACE") or Path.cwd()))
+
+
+def open_platform() -> Platform:
+    """The workspace's engines, for commands that act without a flow."""
+    from pipelines.platform import Platform
+
+    return Platform(find_workspace())
+
+
+def run_flow(workspace: Workspace, name: str, **arguments: Any) -> dict[str, Any]:
+    """Run the flow `pipelines.NAME.NAME` with progress on standard error; returns its result."""
+    from cli.progress import progress
+    from pipelines.prefect_settings import point_prefect
+
+    with progress():
+        point_prefect(workspace)
+        flow = getattr(import_module(f"pipelines.{name}"), name)
+        result: dict[str, Any] = flow(workspace=str(workspace.root), **arguments)
+        return result

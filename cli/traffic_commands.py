@@ -1,0 +1,184 @@
+"""Commands that move traffic and tell what happened: promote, rollback, pause, resume, history."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.output import Output, OutputOption, emit, print_pairs, print_table
+from cli.session import (
+    ArtifactOption,
+    ModelArgument,
+    ReasonOption,
+    find_workspace,
+    open_platform,
+    run_flow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from canary.fold import ModelServing
+
+OUTCOME_EXIT_CODES = {"settled": 0, "rolled-back": 1, "rejected": 1, "paused": 3, "halted": 3}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (promote, rollback, pause, resume, history):
+        app.command()(command)
+
+
+def promote(
+    model: ModelArgument,
+    variant: Annotated[
+        str, typer.Option("--variant", "-v", help="Default: the smallest that passed its gate.")
+    ] = "",
+    artifact: ArtifactOption = "",
+    release: Annotated[int, typer.Option("--release", help="A published release instead.")] = 0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Publish a gated variant and move traffic to it step by step.
+
+    Exit 0: it serves all traffic. 1: rolled back or rejected. 3: paused, a person is needed.
+
+    Example: sluice promote whisper-grid -v openvino-int8
+    """
+    arguments = {"variant": variant, "artifact": artifact, "release": release}
+    try:
+        result = run_flow(find_workspace(), "promote", model=model, **arguments)
+    except KeyboardInterrupt:
+        _tell_where_traffic_is(model)
+        raise
+    emit(output, result, lambda: _show_rollout(model, result))
+    raise typer.Exit(OUTCOME_EXIT_CODES[result["rollout"]["outcome"]])
+
+
+def rollback(
+    model: ModelArgument,
+    to: Annotated[int, typer.Option("--to", help="Release; default: the last healthy one.")] = 0,
+    reason: ReasonOption = "asked for by a person",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Send all traffic back to the last healthy release, at any moment. The route goes first.
+
+    Example: sluice rollback whisper-grid --reason "complaints about names"
+    """
+    from cli.progress import progress
+
+    with progress():
+        outcome = open_platform().controller().rollback(model, to or None, reason)
+    emit(output, outcome.to_dict(), lambda: print_pairs(outcome.to_dict().items()))
+
+
+def pause(
+    model: ModelArgument,
+    reason: ReasonOption = "asked for by a person",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Stop a rollout where it is; traffic stays as it is until `sluice resume`.
+
+    Example: sluice pause whisper-grid --reason "waiting for the evening traffic"
+    """
+    outcome = open_platform().controller().request_pause(model, reason)
+    emit(output, outcome.to_dict(), lambda: print_pairs(outcome.to_dict().items()))
+
+
+def resume(
+    model: ModelArgument,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Go on with a paused rollout, or finish what a killed command left.
+
+    Example: sluice resume whisper-grid
+    """
+    from cli.progress import progress
+
+    with progress():
+        outcome = open_platform().controller().resume(model)
+    emit(output, outcome.to_dict(), lambda: print_pairs(outcome.to_dict().items()))
+    raise typer.Exit(OUTCOME_EXIT_CODES.get(outcome.to_dict()["outcome"], 0))
+
+
+def history(
+    model: ModelArgument,
+    limit: Annotated[int, typer.Option("--limit", help="Newest entries to show.")] = 40,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also each effect and observation.")
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Tell the model's life from the journal, whose hash chain is checked first.
+
+    Example: sluice history whisper-grid --limit 10
+    """
+    from registry.names import check_name
+
+    platform = open_platform()
+    platform.journal.verify(check_name(model))
+    entries = platform.journal.read(model)
+    if not everything:
+        entries = tuple(entry for entry in entries if _matters(entry.kind, entry.body))
+    entries = entries[-limit:]
+    records = [
+        {
+            "sequence": entry.sequence,
+            "at": entry.at,
+            "actor": entry.actor,
+            "kind": entry.kind,
+            "body": dict(entry.body),
+            "hash": entry.hash,
+        }
+        for entry in entries
+    ]
+
+    def show() -> None:
+        from pipelines.narration import sentence
+
+        print_table(
+            ["#", "when", "what"],
+            [[entry.sequence, _clock(entry.at), sentence(entry)] for entry in entries],
+        )
+
+    emit(output, records, show)
+
+
+def _matters(kind: str, body: Mapping[str, Any]) -> bool:
+    if kind == "decided":
+        return body.get("decision") != "hold"
+    return kind not in {"effect-started", "effect-confirmed", "release-reserved"}
+
+
+def _clock(at: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at, UTC).strftime("%m-%d %H:%M:%S")
+
+
+def _show_rollout(model: str, result: Mapping[str, Any]) -> None:
+    release, rollout = result["release"], result["rollout"]
+    print_pairs(
+        [
+            ("model", model),
+            ("release", f"{release['release']} ({release['variant']})"),
+            ("outcome", rollout["outcome"]),
+            ("reason", rollout["reason"]),
+        ]
+    )
+    print_table(["stage", "seconds"], result["stages"].items())
+
+
+def _tell_where_traffic_is(model: str) -> None:
+    serving: ModelServing = open_platform().serving(model)
+    if serving.route is None:
+        sys.stderr.write(f"\n{model}: no traffic was moved\n")
+        return
+    shares = ", ".join(
+        f"release {share.release} {share.weight} %" for share in serving.route.shares
+    )
+    sys.stderr.write(
+        f"\n{model}: traffic stays at {shares}; `sluice resume {model}` goes on, "
+        f"`sluice rollback {model}` goes back\n"
+    )

@@ -1,0 +1,118 @@
+"""Commands for the workspace and its engines: init, doctor, up, down, status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.output import Output, OutputOption, emit, print_pairs, print_table
+from cli.session import find_workspace
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (init, doctor, up, down, status):
+        app.command()(command)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where; made if missing.")] = Path(),
+    model: Annotated[str, typer.Option("--model", help="Also write models/MODEL.toml.")] = "",
+    dataset: Annotated[
+        Path | None, typer.Option("--dataset", help="The model's evaluation set.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Write sluice.toml, and a policy for one model with its evaluation set pinned by hash.
+
+    Example: sluice init . --model whisper-grid --dataset data/evaluation
+    """
+    from pipelines.scaffold import scaffold
+
+    written = scaffold(folder, model, dataset)
+    emit(
+        output,
+        {"written": [str(path) for path in written]},
+        lambda: print_pairs(("wrote", path) for path in written),
+    )
+
+
+def doctor(output: OutputOption = Output.TABLE) -> None:
+    """Say what is missing, and the command that installs it. Exit 2 when something is.
+
+    Example: sluice doctor
+    """
+    from infra.local.doctor import examine
+
+    checks = examine(find_workspace())
+    value = [
+        {"name": c.name, "ok": c.ok, "detail": c.detail, "remedy": c.remedy} for c in checks
+    ]
+
+    def show() -> None:
+        print_table(
+            ["check", "ok", "detail"],
+            [[c.name, c.ok, c.detail if c.ok else f"{c.detail}; {c.remedy}"] for c in checks],
+        )
+
+    emit(output, value, show)
+    raise typer.Exit(0 if all(c.ok for c in checks) else 2)
+
+
+def up(
+    ui: Annotated[bool, typer.Option("--ui", help="Also MLflow's pages.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Start the embedded engines: Envoy, Prefect's server, and the revisions in the route.
+
+    Example: sluice up --ui
+    """
+    from cli.progress import progress
+    from infra.local.stack import up as start
+    from pipelines.stages import announce
+
+    workspace = find_workspace()
+    with progress():
+        state = start(workspace, ui=ui, progress=announce)
+    emit(output, state.to_dict(), lambda: print_pairs(state.addresses.items()))
+
+
+def down(output: OutputOption = Output.TABLE) -> None:
+    """Stop every engine of this workspace. Nothing is lost: `sluice up` brings it back.
+
+    Example: sluice down
+    """
+    from cli.progress import progress
+    from infra.local.stack import down as stop
+
+    with progress():
+        stopped = stop(find_workspace())
+    emit(output, {"stopped": list(stopped)}, lambda: typer.echo("everything is stopped"))
+
+
+def status(
+    model: Annotated[str, typer.Argument(metavar="[NAME]", help="One model only.")] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show what serves, with which share, and what is under way.
+
+    Example: sluice status --output json
+    """
+    from pipelines.overview import overview
+
+    view = overview(find_workspace(), model)
+
+    def show() -> None:
+        print_pairs([*view["addresses"].items()] or [("engines", "down: run `sluice up`")])
+        if view["models"]:
+            print_table(
+                ["model", "live", "variant", "route", "rollout", "revisions"],
+                [[row[key] or "-" for key in row if key != "rollout_reason"] for row in view["models"]],
+            )
+        for row in view["models"]:
+            if row["rollout_reason"]:
+                typer.echo(f"{row['model']}: {row['rollout_reason']}")
+
+    emit(output, view, show)

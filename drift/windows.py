@@ -1,0 +1,96 @@
+"""Which stretches of the prediction log are compared with which. Pure; times are UTC seconds.
+
+Tumbling windows only: they do not overlap, so a record is judged once and the stated chance of
+a false alarm is that of each window.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A half-open stretch of time: `since` <= at < `until`, in UTC epoch seconds."""
+
+    since: float
+    until: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.since) and math.isfinite(self.until)):
+            raise ValueError(f"a window needs finite ends: {self.since} to {self.until}")
+        if self.until <= self.since:
+            raise ValueError(f"a window ends after it starts: {self.since} to {self.until}")
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window."""
+        return self.until - self.since
+
+    def contains(self, at: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of the times lie in the window."""
+        inside: NDArray[np.bool_] = (at >= self.since) & (at < self.until)
+        return inside
+
+
+@dataclass(frozen=True, slots=True)
+class CountWindow:
+    """`count` successive records: rows `first` to `first + count - 1` in order of time."""
+
+    first: int
+    count: int
+    since: float
+    until: float
+    """Times of the first and of the last record, both inside."""
+
+
+def tumbling_by_time(span: Window, length_s: float, *, origin: float = 0.0) -> tuple[Window, ...]:
+    """The whole windows of `length_s` seconds inside `span`, aligned to `origin`.
+
+    Aligned, so that the same record falls into the same window whenever the check runs; a part
+    at either end of the span is left for the check that sees all of it.
+    """
+    if not length_s > 0:
+        raise ValueError(f"a window's length is more than 0 s, not {length_s}")
+    first = math.ceil((span.since - origin) / length_s)
+    last = math.floor((span.until - origin) / length_s)
+    return tuple(
+        Window(origin + number * length_s, origin + (number + 1) * length_s)
+        for number in range(first, last)
+    )
+
+
+def tumbling_by_count(at: NDArray[np.float64], count: int) -> tuple[CountWindow, ...]:
+    """Successive windows of exactly `count` records; `at` is sorted. The rest waits for more."""
+    if count < 1:
+        raise ValueError(f"a window holds at least 1 record, not {count}")
+    if at.size and np.any(np.diff(at) < 0):
+        raise ValueError("times are not sorted")
+    return tuple(
+        CountWindow(first, count, float(at[first]), float(at[first + count - 1]))
+        for first in range(0, len(at) - count + 1, count)
+    )
+
+
+def same_hours(window: Window, days: int) -> tuple[Window, ...]:
+    """The same stretch on each of the `days` days before `window`, oldest first.
+
+    Traffic at 3 a.m. is not traffic at noon; the reference of a window is therefore its own
+    hours on earlier days. A window longer than a day would overlap them: ValueError.
+    """
+    if days < 1:
+        raise ValueError(f"a reference needs at least 1 earlier day, not {days}")
+    if window.seconds > DAY_S:
+        raise ValueError(f"a window of {window.seconds:.0f} s overlaps the day before")
+    return tuple(
+        Window(window.since - day * DAY_S, window.until - day * DAY_S) for day in range(days, 0, -1)
+    )

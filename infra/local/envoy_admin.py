@@ -1,0 +1,107 @@
+"""Asks the running Envoy over its admin socket: which configuration it uses, what it counted."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from infra.local.envoy_bootstrap import STAT_PREFIX
+from infra.local.envoy_routes import ROUTE_TABLE
+from infra.local.unix_sockets import UnixConnection, socket_path
+from registry.errors import RetryableEngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TIMEOUT_S = 2.0
+
+
+def admin_socket(run: Path) -> Path:
+    """Where Envoy's admin interface of `run` listens."""
+    return socket_path(run.resolve(), "envoy.sock")
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What Envoy uses: versions of its watched files, empty before it took one."""
+
+    clusters: str = ""
+    routes: str = ""
+
+
+class EnvoyAdmin:
+    """One open connection to the admin interface; close it by leaving `connected`."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+
+    @classmethod
+    @contextmanager
+    def connected(cls, run: Path) -> Iterator[EnvoyAdmin]:
+        """An interface to ask; RetryableEngineError when Envoy does not answer in time."""
+        connection = UnixConnection(admin_socket(run), TIMEOUT_S)
+        try:
+            yield cls(connection)
+        except (OSError, http.client.HTTPException) as error:
+            raise RetryableEngineError(
+                f"the front door (Envoy) does not answer: {error}",
+                where=str(run),
+                remedy="run `sluice up`",
+            ) from error
+        finally:
+            connection.close()
+
+    def ready(self) -> bool:
+        """Whether Envoy has its configuration and accepts connections."""
+        return self._get("/ready").strip() == b"LIVE"
+
+    def route_tables(self) -> list[dict[str, Any]]:
+        """Each dynamic route table in use: `version_info` and `route_config`."""
+        return self._configs("dynamic_route_configs")
+
+    def versions(self) -> Versions:
+        """Versions of the files that Envoy took last."""
+        names = {
+            "cluster_manager.cds.version_text": "clusters",
+            f"http.{STAT_PREFIX}.rds.{ROUTE_TABLE}.version_text": "routes",
+        }
+        rows = self.statistics(f"^({'|'.join(names)})$")
+        found = {names[row["name"]]: str(row["value"]) for row in rows if row.get("name") in names}
+        return Versions(**found)
+
+    def rejection(self) -> str:
+        """Why Envoy refused the file it read last; empty when it did not."""
+        for resource in ("dynamic_route_configs", "dynamic_active_clusters"):
+            for config in self._configs(resource):
+                if "error_state" in config:
+                    return str(config["error_state"].get("details", "no reason given"))
+        return ""
+
+    def merge_histograms(self) -> None:
+        """Have Envoy collect its workers' histograms; the next `statistics` shows them."""
+        self._get("/stats?filter=^$")
+
+    def statistics(self, pattern: str) -> list[dict[str, Any]]:
+        """Statistics whose names match the regular expression `pattern`, by Envoy's JSON."""
+        filtered = quote(pattern, safe="^$()|[]")
+        query = f"/stats?format=json&histogram_buckets=detailed&filter={filtered}"
+        rows: list[dict[str, Any]] = json.loads(self._get(query)).get("stats", [])
+        return rows
+
+    def _configs(self, resource: str) -> list[dict[str, Any]]:
+        reply = json.loads(self._get(f"/config_dump?resource={resource}"))
+        configs: list[dict[str, Any]] = reply.get("configs", [])
+        return configs
+
+    def _get(self, path: str) -> bytes:
+        self._connection.request("GET", path)
+        response = self._connection.getresponse()
+        body = response.read()
+        if response.status != 200 and not path.startswith("/ready"):
+            raise http.client.HTTPException(f"status {response.status} for {path.split('?')[0]}")
+        return body

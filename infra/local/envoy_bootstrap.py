@@ -1,0 +1,183 @@
+"""Envoy's fixed part: the front door's listener and filters, the admin socket, what is counted.
+
+One port speaks HTTP/1.1, HTTP/2 without TLS, and gRPC. Routes and clusters come from files beside
+it and change without a restart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from canary.ports import SLOW_LIMITS_MS
+from infra.local.envoy_routes import ROUTE_TABLE, STREAM_IDLE_TIMEOUT
+
+Json = dict[str, Any]
+
+MAX_REQUEST_BYTES = 64 << 20
+"""A minute of 16 kHz audio is 4 MB in gRPC and about 20 MB as JSON text."""
+MAX_CONNECTIONS = 10_000
+STAT_PREFIX = "front_door"
+_EXTENSIONS = "type.googleapis.com/envoy.extensions"
+_LUA = Path(__file__).with_name("front_door.lua")
+
+
+def bootstrap(host: str, port: int, admin: Path, routes: Path, clusters: Path) -> Json:
+    """The configuration that Envoy starts with.
+
+    `host` and `port` are the front door's, `admin` is the admin interface's unix socket, `routes`
+    and `clusters` are the watched files, each alone in its folder.
+    """
+    return {
+        "node": {"id": "front-door", "cluster": "sluice"},
+        "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
+        # A reader of statistics gets those of this moment, not of the last flush.
+        "stats_flush_on_admin": True,
+        "stats_config": {
+            "histogram_bucket_settings": [
+                {"match": {"suffix": "upstream_rq_time"}, "buckets": list(SLOW_LIMITS_MS)}
+            ]
+        },
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": f"{_EXTENSIONS}.resource_monitors."
+                        "downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": MAX_CONNECTIONS,
+                    },
+                }
+            ]
+        },
+        "dynamic_resources": {"cds_config": _watched(clusters)},
+        "static_resources": {"listeners": [_listener(host, port, routes)]},
+    }
+
+
+def _watched(path: Path) -> Json:
+    return {
+        "resource_api_version": "V3",
+        "path_config_source": {
+            "path": str(path),
+            "watched_directory": {"path": str(path.parent)},
+        },
+    }
+
+
+def _listener(host: str, port: int, routes: Path) -> Json:
+    return {
+        "name": ROUTE_TABLE,
+        "address": {"socket_address": {"address": host, "port_value": port}},
+        "per_connection_buffer_limit_bytes": MAX_REQUEST_BYTES,
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": _connection_manager(routes),
+                    }
+                ]
+            }
+        ],
+    }
+
+
+def _connection_manager(routes: Path) -> Json:
+    return {
+        "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": STAT_PREFIX,
+        "codec_type": "AUTO",
+        "server_name": "sluice",
+        # Callers are strangers: their x-envoy-* headers, which could ask for retries, are dropped.
+        "use_remote_address": True,
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        # A caller's x-request-id is the one in the prediction record, bit for bit.
+        "preserve_external_request_id": True,
+        "always_set_request_id_in_response": True,
+        "request_id_extension": {
+            "typed_config": {
+                "@type": f"{_EXTENSIONS}.request_id.uuid.v3.UuidRequestIdConfig",
+                "pack_trace_reason": False,
+            }
+        },
+        "common_http_protocol_options": {
+            "idle_timeout": "3600s",
+            "headers_with_underscores_action": "DROP_HEADER",
+        },
+        "http2_protocol_options": {
+            "max_concurrent_streams": 1000,
+            "initial_stream_window_size": 1 << 20,
+            "initial_connection_window_size": 16 << 20,
+        },
+        "request_headers_timeout": "10s",
+        "stream_idle_timeout": STREAM_IDLE_TIMEOUT,
+        "rds": {"route_config_name": ROUTE_TABLE, "config_source": _watched(routes)},
+        "local_reply_config": _LOCAL_REPLIES,
+        "http_filters": _filters(),
+    }
+
+
+def _filters() -> list[Json]:
+    return [
+        {
+            "name": "envoy.filters.http.buffer",
+            "typed_config": {
+                "@type": f"{_EXTENSIONS}.filters.http.buffer.v3.Buffer",
+                "max_request_bytes": MAX_REQUEST_BYTES,
+            },
+        },
+        {
+            "name": "envoy.filters.http.lua",
+            "typed_config": {
+                "@type": f"{_EXTENSIONS}.filters.http.lua.v3.Lua",
+                "default_source_code": {"inline_string": _LUA.read_text()},
+            },
+        },
+        {
+            # A gRPC failure is a success to HTTP: its status stands in the trailers.
+            "name": "envoy.filters.http.grpc_stats",
+            "typed_config": {
+                "@type": f"{_EXTENSIONS}.filters.http.grpc_stats.v3.FilterConfig",
+                "stats_for_all_methods": False,
+            },
+        },
+        {
+            "name": "envoy.filters.http.router",
+            "typed_config": {
+                "@type": f"{_EXTENSIONS}.filters.http.router.v3.Router",
+                "suppress_envoy_headers": True,
+            },
+        },
+    ]
+
+
+_NOT_GRPC = {
+    "header_filter": {
+        "header": {
+            "name": "content-type",
+            "string_match": {"prefix": "application/grpc"},
+            "invert_match": True,
+            "treat_missing_header_as_empty": True,
+        }
+    }
+}
+_FAILED = {
+    "status_code_filter": {
+        "comparison": {
+            "op": "GE",
+            "value": {"default_value": 400, "runtime_key": "sluice.failed"},
+        }
+    }
+}
+_LOCAL_REPLIES = {
+    # REST callers get errors in Triton's own form; gRPC callers get them as a status.
+    "mappers": [
+        {
+            "filter": {"and_filter": {"filters": [_NOT_GRPC, _FAILED]}},
+            "body_format_override": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}},
+        }
+    ]
+}

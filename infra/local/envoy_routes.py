@@ -1,0 +1,229 @@
+"""Envoy's route table: an allow-list of the Open Inference Protocol, and the weights of each model.
+
+Whatever is not listed is refused: repository control, shared memory, trace and logging never
+leave the revision's own port. Pure: routes in, Envoy's JSON out, and back.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from canary.ports import Route, Share
+from infra.local.envoy_clusters import DIRECT, INFER, cluster_name, revision_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Json = dict[str, Any]
+
+ROUTE_TABLE = "front-door"
+REQUEST_TIMEOUT = "60s"
+STREAM_IDLE_TIMEOUT = "300s"
+_SERVICE = "/inference.GRPCInferenceService"
+_MODEL_PROBES = ("ModelReady", "ModelMetadata", "ModelConfig")
+_SERVER_PROBES = ("ServerLive", "ServerReady", "ServerMetadata")
+_NOT_FOUND, _PERMISSION_DENIED, _UNAVAILABLE = "5", "7", "14"
+_SESSION_HEADER = "x-session-id"
+_BUFFER = "envoy.filters.http.buffer"
+_COUNTED = "counted "
+"""Starts the name of the one route of each model that is read back."""
+
+
+def route_table(routes: Iterable[Route]) -> Json:
+    """The RouteConfiguration for `routes`, at most one for each model."""
+    known = sorted(routes, key=lambda route: route.model)
+    rules = [rule for route in known for rule in _model_rules(route)]
+    return {
+        "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+        "name": ROUTE_TABLE,
+        "virtual_hosts": [
+            {
+                "name": ROUTE_TABLE,
+                "domains": ["*"],
+                "routes": [*rules, *_server_rules(known), *_refusals()],
+            }
+        ],
+    }
+
+
+def routes_of(table: Json) -> dict[str, Route]:
+    """The routes that a RouteConfiguration carries, by model."""
+    found = {}
+    for host in table.get("virtual_hosts", []):
+        for rule in host.get("routes", []):
+            if rule.get("name", "").startswith(_COUNTED):
+                route = _route_of(rule)
+                found[route.model] = route
+    return found
+
+
+def _route_of(rule: Json) -> Route:
+    shares = []
+    model = rule["name"].removeprefix(_COUNTED)
+    for cluster in rule["route"]["weighted_clusters"]["clusters"]:
+        _, release = revision_of(cluster["name"])
+        shares.append(Share(release, cluster.get("weight", 0)))
+    token = int(rule["metadata"]["filter_metadata"]["sluice"]["token"])
+    return Route(model, tuple(shares), token)
+
+
+def _model_rules(route: Route) -> Iterator[Json]:
+    """A model's rules, the narrow ones first: Envoy takes the first that matches."""
+    model = re.escape(route.model)
+    rest = f"/v2/models/{model}"
+    for share in route.shares:
+        pinned = f"{rest}/versions/{share.release}(/(infer|generate|generate_stream|ready|config))?"
+        yield {"match": _rest(pinned), **_to_one(route.model, share.release, "http")}
+        for method in ("ModelInfer", *_MODEL_PROBES):
+            match = _grpc(method, route.model, version=str(share.release))
+            yield {"match": match, **_to_one(route.model, share.release, "grpc")}
+    unserved = "that version of the model is not served"
+    yield _refusal(_rest(f"{rest}/versions/.*"), 404, unserved)
+    yield _refusal(
+        _grpc(r"(ModelInfer|ModelReady|ModelMetadata|ModelConfig)", route.model, version=""),
+        404,
+        unserved,
+        grpc_status=_NOT_FOUND,
+    )
+    yield {
+        "name": _COUNTED + route.model,
+        "metadata": {"filter_metadata": {"sluice": {"token": str(route.token)}}},
+        "match": _rest(f"{rest}/infer"),
+        **_weighted(route, "http", INFER),
+    }
+    yield {"match": _rest(f"{rest}/generate"), **_weighted(route, "http", INFER)}
+    yield {
+        "match": _rest(f"{rest}/generate_stream"),
+        **_weighted(route, "http", INFER, stream=True),
+    }
+    yield {"match": _rest(f"{rest}(/ready|/config)?"), **_weighted(route, "http", DIRECT)}
+    yield {"match": _grpc("ModelInfer", route.model), **_weighted(route, "grpc", INFER)}
+    yield {
+        "match": _grpc("ModelStreamInfer", route.model),
+        **_weighted(route, "grpc", INFER, stream=True),
+        "typed_per_filter_config": {_BUFFER: _BUFFER_OFF},
+    }
+    probes = "|".join(_MODEL_PROBES)
+    yield {"match": _grpc(f"({probes})", route.model), **_weighted(route, "grpc", DIRECT)}
+    yield _refusal(_rest(f"{rest}/.*"), 403, "that part of the server is not offered here")
+
+
+def _server_rules(routes: list[Route]) -> Iterator[Json]:
+    """Health and metadata of the server as a whole; any revision knows its metadata."""
+    yield _reply({"path": "/v2/health/live"}, 200, "")
+    server = f"{_SERVICE}/({'|'.join(_SERVER_PROBES)})"
+    if not routes:
+        yield _refusal({"path": "/v2/health/ready"}, 503, "no model is served")
+        yield _refusal(
+            {"safe_regex": {"regex": server}, "grpc": {}},
+            503,
+            "no model is served",
+            grpc_status=_UNAVAILABLE,
+        )
+        return
+    yield _reply({"path": "/v2/health/ready"}, 200, "")
+    yield {"match": {"path": "/v2"}, **_weighted(routes[0], "http", DIRECT)}
+    match = {"safe_regex": {"regex": server}, "grpc": {}}
+    yield {"match": match, **_weighted(routes[0], "grpc", DIRECT)}
+
+
+def _refusals() -> Iterator[Json]:
+    """What no rule before them matched."""
+    methods = f"({'|'.join(('ModelInfer', 'ModelStreamInfer', *_MODEL_PROBES))})"
+    unknown = "no such model is served"
+    yield _refusal(
+        {"safe_regex": {"regex": f"{_SERVICE}/{methods}"}, "grpc": {}},
+        404,
+        f"{unknown} (a stream or a compressed request names its model in the header x-model)",
+        grpc_status=_NOT_FOUND,
+    )
+    refused = "that part of the server is not offered here"
+    yield _refusal({"prefix": "/", "grpc": {}}, 403, refused, grpc_status=_PERMISSION_DENIED)
+    yield _refusal(_rest("/v2/models/[^/]+(/.*)?"), 404, unknown)
+    yield _refusal({"prefix": "/"}, 403, refused)
+
+
+def _rest(path: str) -> Json:
+    return {"safe_regex": {"regex": path}}
+
+
+def _grpc(method: str, model: str, *, version: str | None = None) -> Json:
+    """Match a gRPC method on a model; `version` "" is any, None matches whatever it is."""
+    headers: list[Json] = [{"name": "x-model", "string_match": {"exact": model}}]
+    if version is not None:
+        wanted = {"string_match": {"exact": version}} if version else {"present_match": True}
+        headers.append({"name": "x-model-version", **wanted})
+    return {
+        "safe_regex": {"regex": f"{_SERVICE}/{method}"},
+        "grpc": {},
+        "headers": headers,
+    }
+
+
+def _weighted(route: Route, protocol: str, use: str, *, stream: bool = False) -> Json:
+    clusters = [
+        {
+            "name": cluster_name(route.model, share.release, protocol, use),
+            "weight": share.weight,
+            "response_headers_to_add": _answered_by(route.model, share.release),
+        }
+        for share in route.shares
+    ]
+    return {
+        "route": {
+            # The candidate stands last, so a growing weight only ever adds sessions to it.
+            "weighted_clusters": {"clusters": clusters, "use_hash_policy": True},
+            "hash_policy": [{"header": {"header_name": _SESSION_HEADER}}],
+            **_limits(stream=stream),
+        }
+    }
+
+
+def _to_one(model: str, release: int, protocol: str) -> Json:
+    return {
+        "route": {
+            "cluster": cluster_name(model, release, protocol, DIRECT),
+            **_limits(stream=False),
+        },
+        "response_headers_to_add": _answered_by(model, release),
+    }
+
+
+def _limits(*, stream: bool) -> Json:
+    if stream:
+        return {"timeout": "0s", "idle_timeout": STREAM_IDLE_TIMEOUT}
+    return {
+        "timeout": REQUEST_TIMEOUT,
+        "max_stream_duration": {"grpc_timeout_header_max": REQUEST_TIMEOUT},
+    }
+
+
+def _answered_by(model: str, release: int) -> list[Json]:
+    return [
+        _header("x-sluice-release", str(release)),
+        _header("x-sluice-revision", f"{model}/r{release}"),
+    ]
+
+
+def _header(key: str, value: str) -> Json:
+    return {
+        "header": {"key": key, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+
+
+def _reply(match: Json, status: int, text: str) -> Json:
+    body = {"body": {"inline_string": text}} if text else {}
+    return {"match": match, "direct_response": {"status": status, **body}}
+
+
+def _refusal(match: Json, status: int, text: str, *, grpc_status: str = "") -> Json:
+    headers = {"response_headers_to_add": [_header("grpc-status", grpc_status)]}
+    return {**_reply(match, status, text), **(headers if grpc_status else {})}
+
+
+_BUFFER_OFF = {
+    "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
+    "disabled": True,
+}

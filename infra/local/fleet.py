@@ -1,0 +1,152 @@
+"""The fleet on this machine: one supervised Triton for each revision.
+
+What a revision's state is, is asked of the supervisor and of Triton itself, never remembered.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import filelock
+
+from canary.ports import Admission, Fleet, RevisionState, RevisionStatus
+from infra.local import triton, triton_api
+from infra.local.admission import check_admission
+from infra.local.log_words import last_words
+from infra.local.private_revision import PrivateRevision
+from infra.local.revisions import RevisionRecords
+from infra.local.shared_memory import region_prefix, remove_regions
+from infra.local.supervision import Phase, Program, Supervisor
+from registry.errors import PermanentEngineError, RetryableEngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from infra.local.supervision import ProcessState
+    from registry.workspace import Workspace
+
+__all__ = ["RESTARTS", "LocalFleet", "PrivateRevision"]
+
+RESTARTS = 2
+"""Failed starts in a row before a revision stays down; the first one is not counted."""
+_SETTLE_S = 30
+"""A revision that ended sooner than this after its start has failed to start."""
+_LOCK_TIMEOUT_S = 60.0
+_PROGRAM = re.compile(r"revision-(?P<model>.+)-r(?P<release>\d+)")
+
+
+class LocalFleet(Fleet):
+    """Revisions of one workspace."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._supervisor = Supervisor(workspace.run, workspace.logs)
+        self._records = RevisionRecords(workspace.run)
+
+    def start(self, model: str, release: int) -> None:
+        """Ask for the revision; a failed one is started anew.
+
+        Raises PermanentEngineError when the release is not in the repository.
+        """
+        self._require_published(model, release)
+        with self._locked():
+            self._supervisor.ensure()
+            state = self.status(model, release).state
+            if state in {RevisionState.STARTING, RevisionState.READY}:
+                return
+            name = program_name(model, release)
+            self._supervisor.remove(name)
+            endpoints = self._records.reserve(model, release)
+            self._supervisor.start(
+                Program(
+                    name=name,
+                    command=triton.command_line(
+                        self._workspace.repository,
+                        model,
+                        release,
+                        endpoints,
+                        region_prefix(self._workspace.run, model, release),
+                    ),
+                    environment=triton.environment(self._workspace.predictions),
+                    restarts=RESTARTS,
+                    settle_s=_SETTLE_S,
+                    stop_wait_s=triton.STOP_WAIT_S,
+                )
+            )
+
+    def status(self, model: str, release: int) -> RevisionStatus:
+        """What is true now, by looking: the process first, then the server and its index."""
+        process = self._supervisor.states().get(program_name(model, release))
+        endpoints = self._records.find(model, release)
+        if process is None or endpoints is None or process.phase is Phase.STOPPED:
+            return RevisionStatus(RevisionState.ABSENT)
+        if not process.up:
+            return self._status_of_ended(model, release, process)
+        if triton_api.is_ready(endpoints, model, release):
+            return RevisionStatus(RevisionState.READY, restarts=process.restarts)
+        if reason := triton_api.load_failure(endpoints, model):
+            return RevisionStatus(RevisionState.FAILED, reason, process.restarts)
+        return RevisionStatus(RevisionState.STARTING, "loading", process.restarts)
+
+    def admit(self, model: str, release: int) -> Admission:
+        """Check hash, readiness, version and golden answers, in this order."""
+        endpoints = self._records.find(model, release)
+        status = self.status(model, release)
+        return check_admission(self._workspace, model, release, status, endpoints)
+
+    def stop(self, model: str, release: int) -> None:
+        """Stop the revision, requests in flight answered first, and forget where it listened."""
+        with self._locked():
+            name = program_name(model, release)
+            if name in self._supervisor.states():
+                self._supervisor.remove(name)
+            remove_regions(region_prefix(self._workspace.run, model, release))
+            self._records.forget(model, release)
+
+    def running(self, model: str) -> tuple[int, ...]:
+        """Releases of the model that have a revision, well or not, in growing order."""
+        found = (_PROGRAM.fullmatch(name) for name in self._supervisor.states())
+        return tuple(
+            sorted(int(match["release"]) for match in found if match and match["model"] == model)
+        )
+
+    def resume(self) -> None:
+        """Start again every revision that ran when the stack went down."""
+        for model, release in self._records.all():
+            self.start(model, release)
+
+    def _status_of_ended(
+        self, model: str, release: int, process: ProcessState
+    ) -> RevisionStatus:
+        words = last_words(self._supervisor.log(program_name(model, release)))
+        if process.down_for_good:
+            return RevisionStatus(RevisionState.FAILED, words or process.detail, process.restarts)
+        return RevisionStatus(
+            RevisionState.STARTING, f"ended and is started again: {words}", process.restarts
+        )
+
+    def _require_published(self, model: str, release: int) -> None:
+        folder = self._workspace.repository / model
+        for path in (folder / str(release), folder / "configs" / f"r{release}.pbtxt"):
+            if not path.exists():
+                raise PermanentEngineError(
+                    f"release {release} of {model} is not published", where=str(path)
+                )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._workspace.run.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self._workspace.run / "fleet.lock", timeout=_LOCK_TIMEOUT_S):
+                yield
+        except filelock.Timeout as error:
+            raise RetryableEngineError(
+                "another command is starting or stopping revisions", where=str(self._workspace.run)
+            ) from error
+
+
+def program_name(model: str, release: int) -> str:
+    """The supervisor's name of a revision."""
+    return f"revision-{model}-r{release}"

@@ -1,0 +1,108 @@
+"""How the stack's own services are started: the front door, Prefect's server, MLflow's server.
+
+Each is one supervised program with a loopback port and a way to ask whether it is ready.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+
+from infra.local.envoy import PROGRAM as FRONT_DOOR
+from infra.local.envoy import envoy_program
+from infra.local.envoy_admin import EnvoyAdmin
+from infra.local.ports import LOOPBACK
+from infra.local.supervision import Program
+from registry.errors import RetryableEngineError
+
+if TYPE_CHECKING:
+    from registry.workspace import Workspace
+
+PREFECT = "prefect"
+MLFLOW = "mlflow"
+TITLES = {FRONT_DOOR: "front door (Envoy)", PREFECT: "Prefect server", MLFLOW: "MLflow server"}
+_ASK_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports that the workspace keeps from one `sluice up` to the next."""
+
+    front_door: int
+    prefect: int
+    mlflow: int
+
+    def of(self, name: str) -> int:
+        """The port of the service `name`."""
+        return {FRONT_DOOR: self.front_door, PREFECT: self.prefect, MLFLOW: self.mlflow}[name]
+
+
+def service_host(workspace: Workspace, name: str) -> str:
+    """Where a service listens: the front door as the settings say, the others on loopback."""
+    return workspace.settings.serving.host if name == FRONT_DOOR else LOOPBACK
+
+
+def service_url(workspace: Workspace, name: str, ports: Ports) -> str:
+    """The service's address for a person or a client."""
+    return f"http://{service_host(workspace, name)}:{ports.of(name)}"
+
+
+def service_program(workspace: Workspace, name: str, ports: Ports) -> Program:
+    """How to start the service `name`."""
+    if name == FRONT_DOOR:
+        return envoy_program(workspace.run, service_host(workspace, name), ports.front_door)
+    return _prefect(workspace, ports) if name == PREFECT else _mlflow(workspace, ports)
+
+
+def is_ready(workspace: Workspace, name: str, ports: Ports) -> bool:
+    """Whether the service answers now."""
+    if name == FRONT_DOOR:
+        try:
+            with EnvoyAdmin.connected(workspace.run) as admin:
+                return admin.ready()
+        except RetryableEngineError:
+            return False
+    path = "/api/health" if name == PREFECT else "/health"
+    try:
+        url = f"http://{LOOPBACK}:{ports.of(name)}{path}"
+        return httpx.get(url, timeout=_ASK_TIMEOUT_S, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _prefect(workspace: Workspace, ports: Ports) -> Program:
+    workspace.prefect.mkdir(parents=True, exist_ok=True)
+    database = f"sqlite+aiosqlite:///{workspace.prefect / 'prefect.db'}"
+    return Program(
+        name=PREFECT,
+        command=(
+            *(sys.executable, "-m", "prefect", "server", "start"),
+            *("--host", LOOPBACK, "--port", str(ports.prefect)),
+        ),
+        environment={
+            "PREFECT_HOME": str(workspace.prefect),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        },
+        folder=workspace.prefect,
+    )
+
+
+def _mlflow(workspace: Workspace, ports: Ports) -> Program:
+    workspace.mlflow.mkdir(parents=True, exist_ok=True)
+    return Program(
+        name=MLFLOW,
+        command=(
+            *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+            *("--host", LOOPBACK, "--port", str(ports.mlflow)),
+            *("--backend-store-uri", workspace.tracking_uri),
+            *("--default-artifact-root", str(workspace.mlflow / "artifacts")),
+        ),
+        # Without it the server is ten processes and 2.4 GB.
+        environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        folder=workspace.mlflow,
+    )

@@ -1,0 +1,132 @@
+"""How one Triton process is started: backend folder, command line, environment.
+
+The wheel's server takes its Python backend from a folder of our own, because the stub of the
+serving environment's interpreter must lie beside it. Nothing here starts or asks a process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from infra.environments.locks import SERVING, cache_root
+from infra.local.ports import LOOPBACK
+from registry.errors import PermanentEngineError
+from registry.files import staged_folder
+from registry.quiet import QUIET_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PREDICTION_LOG_VARIABLE = "SLUICE_PREDICTION_LOG"
+SECRET_HEADER = "x-sluice-secret"  # noqa: S105 - a header's name
+"""Header that the restricted parts of Triton's API ask for."""
+STOP_WAIT_S = 15
+"""Requests in flight may end (`--exit-timeout-secs`), then the process group is killed."""
+_EXIT_TIMEOUT_S = 10
+_STUB_VERSION = "3.11"
+_FORWARDED_HEADERS = "(?i)x-(request|session)-id"
+_RESTRICTED = "model-repository,shared-memory,trace,logging"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Loopback ports of one Triton, and the secret of its restricted API."""
+
+    http: int
+    grpc: int
+    metrics: int
+    secret: str
+
+    @property
+    def http_url(self) -> str:
+        """Base URL of the HTTP API."""
+        return f"http://{LOOPBACK}:{self.http}"
+
+    @property
+    def grpc_address(self) -> str:
+        """`host:port` of the gRPC API."""
+        return f"{LOOPBACK}:{self.grpc}"
+
+
+def server_binary() -> Path:
+    """The `tritonserver` of the serving environment."""
+    return SERVING.site_packages / "pytriton" / "tritonserver" / "bin" / "tritonserver"
+
+
+def backend_folder() -> Path:
+    """The backend directory for the wheel's server, made at its first use.
+
+    Raises PermanentEngineError when the serving environment is not installed.
+    """
+    target = cache_root() / "backends" / SERVING.lock_hash[:16]
+    if target.exists():
+        return target
+    root = server_binary().parent.parent
+    stub = root / "python_backend_stubs" / _STUB_VERSION / "triton_python_backend_stub"
+    if not SERVING.is_complete() or not stub.exists():
+        raise PermanentEngineError(
+            "the serving environment is not installed", where=str(SERVING.path),
+            remedy="run `make setup`",
+        )
+    try:
+        with staged_folder(target.parent, target) as staged:
+            shutil.copytree(root / "backends" / "python", staged / "python")
+            shutil.copy2(stub, staged / "python" / stub.name)
+    except PermanentEngineError:
+        # Another process was faster; its folder is the same.
+        if not target.exists():
+            raise
+    return target
+
+
+def command_line(
+    repository: Path, model: str, release: int, endpoints: Endpoints, shared_memory_prefix: str
+) -> tuple[str, ...]:
+    """The command of a server that loads release `release` of `model` from `repository` only."""
+    return (
+        str(server_binary()),
+        f"--model-repository={repository}",
+        "--model-control-mode=explicit",
+        f"--load-model={model}",
+        f"--model-config-name=r{release}",
+        "--disable-auto-complete-config",
+        # Stay, so that the index can say why a model did not load.
+        "--exit-on-error=false",
+        f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+        f"--backend-directory={backend_folder()}",
+        f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix}",
+        f"--http-address={LOOPBACK}",
+        f"--http-port={endpoints.http}",
+        f"--grpc-address={LOOPBACK}",
+        f"--grpc-port={endpoints.grpc}",
+        f"--metrics-address={LOOPBACK}",
+        f"--metrics-port={endpoints.metrics}",
+        "--allow-gpu-metrics=false",
+        f"--http-header-forward-pattern={_FORWARDED_HEADERS}",
+        f"--grpc-header-forward-pattern={_FORWARDED_HEADERS}",
+        f"--http-restricted-api={_RESTRICTED}:{SECRET_HEADER}={endpoints.secret}",
+        f"--grpc-restricted-protocol={_RESTRICTED}:{SECRET_HEADER}={endpoints.secret}",
+        "--log-info=true",
+    )
+
+
+def environment(predictions: Path | None) -> dict[str, str]:
+    """What the server and its `model.py` see: the serving environment's packages, no others.
+
+    `predictions` is where served requests are recorded; None records nothing.
+    """
+    recorded = {} if predictions is None else {PREDICTION_LOG_VARIABLE: str(predictions)}
+    libraries = SERVING.site_packages / "nvidia_pytriton.libs"
+    return QUIET_ENVIRONMENT | recorded | {
+        "PATH": f"{SERVING.path / 'bin'}:{os.defpath}",
+        "PYTHONPATH": str(SERVING.site_packages),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LD_LIBRARY_PATH": str(libraries),
+        "VIRTUAL_ENV": str(SERVING.path),
+        # One revision among several: arenas of many threads cost memory and win nothing here.
+        "MALLOC_ARENA_MAX": "2",
+    }

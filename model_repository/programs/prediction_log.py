@@ -1,0 +1,171 @@
+"""Served requests as Parquet files: what was heard, what was answered, how sure the model was.
+
+A thread of its own writes, so that no request waits for a disk; when it cannot keep up, records
+are dropped and counted, never requests. Each part is staged under a hidden name and renamed, so a
+reader sees whole files only. No audio and no transcript is ever written.
+
+Layout: ROOT/model=NAME/release=N/hour=YYYYMMDDHH/part-PID-NANOSECONDS.parquet, hours in UTC.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections import defaultdict
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import pyarrow
+import pyarrow.parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+ENVIRONMENT_VARIABLE = "SLUICE_PREDICTION_LOG"
+"""Names the root folder; without it nothing is recorded."""
+
+PREDICTION_SCHEMA = pyarrow.schema(
+    [
+        ("at", pyarrow.timestamp("us", tz="UTC")),
+        ("session", pyarrow.string()),
+        ("request", pyarrow.string()),
+        ("model", pyarrow.string()),
+        ("release", pyarrow.int64()),
+        ("variant", pyarrow.string()),
+        ("duration_s", pyarrow.float64()),
+        ("rms", pyarrow.float64()),
+        ("speech_ratio", pyarrow.float64()),
+        ("snr_db", pyarrow.float64()),
+        ("sample_rate", pyarrow.int64()),
+        ("length_chars", pyarrow.int64()),
+        ("token_count", pyarrow.int64()),
+        ("chars_per_s", pyarrow.float64()),
+        ("compression_ratio", pyarrow.float64()),
+        ("average_log_probability", pyarrow.float64()),
+        ("no_speech_probability", pyarrow.float64()),
+        ("empty", pyarrow.bool_()),
+        ("looping", pyarrow.bool_()),
+        ("latency_ms", pyarrow.float64()),
+        ("error", pyarrow.string()),
+    ]
+)
+"""One row a request. `at` is when its answer was ready; `latency_ms` is the time in the model's
+program, queueing not included. A refused request has `error`, and null for what was not heard
+or answered; `error` is null otherwise."""
+
+_logger = logging.getLogger(__name__)
+
+
+class PredictionLog:
+    """The log of one model's release. `append` may be called from any thread.
+
+    `capacity` bounds the records in memory; a part is written every `flush_s` seconds, or as soon
+    as `flush_rows` wait.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        model: str,
+        release: int,
+        variant: str,
+        *,
+        capacity: int = 20_000,
+        flush_rows: int = 5_000,
+        flush_s: float = 1.0,
+    ) -> None:
+        self._folder = root / f"model={model}" / f"release={release}"
+        self._same = {"model": model, "release": release, "variant": variant}
+        self._flush_rows = flush_rows
+        self._flush_s = flush_s
+        self._queue: queue.Queue[Mapping[str, Any] | None] = queue.Queue(capacity)
+        self._lock = threading.Lock()
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._write_all, name="prediction-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Records lost so far, to a full queue or a disk that refused them."""
+        return self._dropped
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Take one record: fields of the schema, `at` in UTC epoch seconds; absent ones are null.
+
+        Never blocks and never raises.
+        """
+        try:
+            self._queue.put_nowait(record)
+        except queue.Full:
+            self._count_dropped(1, "its queue is full")
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Write what waits and stop."""
+        try:
+            self._queue.put(None, timeout=timeout_s)
+        except queue.Full:
+            return
+        self._thread.join(timeout_s)
+
+    def _write_all(self) -> None:
+        ended = False
+        while not ended:
+            rows, ended = self._collect()
+            for hour, part in _by_hour(rows).items():
+                try:
+                    self._write(hour, part)
+                except (OSError, pyarrow.ArrowException, TypeError, ValueError) as error:
+                    self._count_dropped(len(part), str(error))
+
+    def _collect(self) -> tuple[list[Mapping[str, Any]], bool]:
+        """Records of the next part, and whether they are the last."""
+        rows: list[Mapping[str, Any]] = []
+        deadline = time.monotonic() + self._flush_s
+        while len(rows) < self._flush_rows:
+            try:
+                record = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if record is None:
+                return rows, True
+            rows.append(record)
+        return rows, False
+
+    def _write(self, hour: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        folder = self._folder / f"hour={hour}"
+        folder.mkdir(parents=True, exist_ok=True)
+        # Nanoseconds, because a container's process id is the same after every restart.
+        name = f"part-{os.getpid()}-{time.time_ns()}.parquet"
+        staged = folder / f".{name}.tmp"
+        columns = {
+            field.name: [self._same.get(field.name, row.get(field.name)) for row in rows]
+            for field in PREDICTION_SCHEMA
+        }
+        columns["at"] = [datetime.fromtimestamp(row["at"], tz=timezone.utc) for row in rows]
+        table = pyarrow.table(columns, schema=PREDICTION_SCHEMA)
+        try:
+            with staged.open("wb") as file:
+                pyarrow.parquet.write_table(table, file)
+                file.flush()
+                os.fsync(file.fileno())
+            staged.rename(folder / name)
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
+
+    def _count_dropped(self, count: int, reason: str) -> None:
+        with self._lock:
+            self._dropped += count
+            dropped = self._dropped
+        _logger.warning("prediction log: %d records dropped so far: %s", dropped, reason)
+
+
+def _by_hour(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    parts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        parts[time.strftime("%Y%m%d%H", time.gmtime(row["at"]))].append(row)
+    return parts

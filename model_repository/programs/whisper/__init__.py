@@ -1,0 +1,1 @@
+"""Whisper as Triton serves it: waveform in, transcript and signals of its quality out."""

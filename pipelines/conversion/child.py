@@ -1,0 +1,220 @@
+"""Runs one conversion as a child of the converter's interpreter, bounded and watched.
+
+The checkpoint is opened only there: an own session, no network by Python, limited memory and
+time, an empty home, and an end when this process ends. What it writes is staged, and becomes
+visible at once and whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.conversion.kinds import kind_of
+from pipelines.conversion.recipes import recipe_of
+from registry import errors
+from registry.errors import EngineError, PermanentEngineError, RetryableEngineError, UserError
+from registry.files import canonical_json, disk_error, staged_folder
+from registry.quiet import QUIET_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import IO
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+_TAIL_BYTES = 8192
+_MEMORY_SIGNS = ("MemoryError", "bad_alloc", "can't allocate memory", "Cannot allocate memory")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one conversion: bytes of private memory, and seconds by the wall clock."""
+
+    memory_bytes: int = 8 * 1024**3
+    seconds: float = 900.0
+
+
+@dataclass(frozen=True)
+class ConvertedVariant:
+    """One variant on disk and how it came to be.
+
+    `seconds` includes its share of the export; `parity` holds the differences from PyTorch that
+    `pipelines.conversion.whisper_parity.measure` describes.
+    """
+
+    variant: str
+    folder: Path
+    format: str
+    precision: str
+    tool_versions: Mapping[str, str]
+    seconds: float
+    parity: Mapping[str, float]
+
+
+def convert(
+    kind: str,
+    source: Path,
+    variants: Sequence[str],
+    output_root: Path,
+    *,
+    parent_digest: str,
+    python: Path,
+    environment_hash: str,
+    limits: Limits | None = None,
+) -> tuple[ConvertedVariant, ...]:
+    """Make `variants` of the checkpoint in `source`, each as `output_root/VARIANT`, in one child.
+
+    `output_root` must not exist; it appears complete or not at all, and the child's own words
+    are kept beside it as `OUTPUT_ROOT.log`. Raises UserError for a bad checkpoint, an unknown
+    variant or an output that exists; EngineError when the converter fails or passes a limit.
+    """
+    chosen = kind_of(kind)
+    recipes = [recipe_of(kind, name) for name in dict.fromkeys(variants)]
+    if not recipes:
+        raise UserError("no variants were asked for", remedy="name at least one")
+    if output_root.exists():
+        raise UserError("exists already", where=str(output_root), remedy="name a new folder")
+    if not python.is_file():
+        raise PermanentEngineError(
+            "the converter's environment is missing", where=str(python), remedy="run `make setup`"
+        )
+    chosen.inspect(source)
+    log = output_root.with_name(f"{output_root.name}.log")
+    with staged_folder(output_root.parent, output_root) as staged, _scratch() as scratch:
+        request = {
+            "source": str(source.resolve()),
+            "output": str(staged),
+            "scratch": str(scratch),
+            "result": str(scratch / "result.json"),
+            "variants": [one.variant for one in recipes],
+            "parent": parent_digest,
+            "environment": environment_hash,
+        }
+        command = [str(python), "-m", chosen.converter, str(scratch / "request.json")]
+        made = _run(command, request, scratch, log, limits or Limits())
+    return tuple(
+        ConvertedVariant(
+            folder=output_root / one.variant, format=one.format, precision=one.precision, **values
+        )
+        for one, values in zip(recipes, made, strict=True)
+    )
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="sluice-conversion-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(
+    command: list[str], request: dict[str, Any], scratch: Path, log: Path, limits: Limits
+) -> list[dict[str, Any]]:
+    (scratch / "request.json").write_bytes(canonical_json(request))
+    try:
+        with log.open("wb") as words:
+            code = _wait(command, scratch, words, limits)
+    except OSError as error:
+        raise disk_error(log, error) from error
+    result = scratch / "result.json"
+    if code != 0 or not result.is_file():
+        raise _death(code, log, limits)
+    outcome = json.loads(result.read_bytes())
+    if "error" in outcome:
+        raise _typed(outcome["error"])
+    return [dict(variant) for variant in outcome["variants"]]
+
+
+def _wait(command: list[str], scratch: Path, words: IO[bytes], limits: Limits) -> int:
+    """The child's exit code. However this ends, the child and its children are gone."""
+    child = subprocess.Popen(
+        command,
+        cwd=scratch,
+        env=_environment(scratch),
+        # Never written to: it closes when this process ends, and so tells the child.
+        stdin=subprocess.PIPE,
+        stdout=words,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        # Private writable memory: address space would count PyTorch's mapped libraries too.
+        resource.prlimit(child.pid, resource.RLIMIT_DATA, (limits.memory_bytes,) * 2)
+        resource.prlimit(child.pid, resource.RLIMIT_CORE, (0, 0))
+        return child.wait(limits.seconds)
+    except subprocess.TimeoutExpired as error:
+        raise RetryableEngineError(
+            f"the conversion was stopped after {limits.seconds:g} s",
+            where=words.name,
+            remedy="raise the time limit, or look there for what took so long",
+        ) from error
+    finally:
+        _kill_group(child)
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    # The group outlives its leader when a grandchild is left, so it is killed in any case.
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+    if child.stdin:
+        child.stdin.close()
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """What the child may know: no proxy, no token, no home of the user."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+    return {
+        **kept,
+        **QUIET_ENVIRONMENT,
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # The same checkpoint gives the same bytes, whatever order sets are walked in.
+        "PYTHONHASHSEED": "0",
+        "USE_TF": "0",
+    }
+
+
+def _death(code: int, log: Path, limits: Limits) -> EngineError:
+    tail = _tail(log)
+    if any(sign in tail for sign in _MEMORY_SIGNS):
+        return PermanentEngineError(
+            f"the conversion ran out of its {limits.memory_bytes / 1024**2:.0f} MiB of memory",
+            where=str(log),
+            remedy="raise the memory limit, or convert on a larger machine",
+        )
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    last = next((line for line in reversed(tail.splitlines()) if line.strip()), "no words at all")
+    return PermanentEngineError(
+        f"the converter ended with {how}: {last.strip()[:300]}",
+        where=str(log),
+        remedy="read its last words there",
+    )
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        return file.read().decode(errors="replace")
+
+
+def _typed(error: dict[str, str]) -> errors.SluiceError:
+    found = getattr(errors, error["type"], PermanentEngineError)
+    kind = found if issubclass(found, errors.SluiceError) else PermanentEngineError
+    return kind(error["what"], where=error["where"], remedy=error["remedy"])

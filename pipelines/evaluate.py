@@ -1,0 +1,54 @@
+"""Flow: error rates of a variant on any dataset, scored as a gate would, without a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from pipelines.convert import chosen_artifact
+from pipelines.gate import chosen_variant
+from pipelines.model_config import load_model_config
+from pipelines.platform import Platform
+from pipelines.scoring import score
+from pipelines.stages import Stages
+from registry.workspace import Workspace
+from validation.dataset import SpeechDataset
+from validation.words import count_errors
+
+
+@flow(name="evaluate", flow_run_name="evaluate-{model}-{variant}")
+def evaluate(
+    workspace: str, model: str, variant: str, dataset: str, artifact: str = "", actor: str = ""
+) -> dict[str, Any]:
+    """Word error rate over the answers, how many failed, seconds, and every answer."""
+    stages = Stages()
+    platform = Platform(Workspace(Path(workspace)), actor=actor)
+    config = load_model_config(platform.workspace, model)
+    catalog = platform.catalog(model)
+    record = chosen_variant(catalog, model, chosen_artifact(catalog, model, artifact), variant)
+    with stages.stage("dataset", "Reading the dataset"):
+        loaded = SpeechDataset.load(Path(dataset))
+    with stages.stage("evaluate", f"Starting a private revision: {variant}"):
+        answers, timing = score(platform, model, record.digest, loaded)
+    counts = [
+        count_errors(utterance.text, answer.text, config.gate.normaliser)
+        for utterance, answer in zip(loaded.utterances, answers, strict=True)
+    ]
+    words = sum(count.reference_length for count in counts)
+    return {
+        "model": model,
+        "variant": variant,
+        "variant_digest": record.digest,
+        "dataset_sha256": loaded.sha256,
+        "utterances": len(answers),
+        "failed": sum(answer.failed for answer in answers),
+        "wer": sum(count.errors for count in counts) / words if words else None,
+        **timing,
+        "answers": [
+            {"id": answer.id, "text": answer.text, "error": answer.error} for answer in answers
+        ],
+        "stages": stages.seconds,
+    }

@@ -1,0 +1,130 @@
+"""The composition root: the engines of one workspace, each made when it is first asked for.
+
+Flows and commands get their adapters here and nowhere else, so that another set (Kubernetes,
+PostgreSQL, S3) is one other platform.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from canary.fold import ModelServing
+    from canary.ports import Fleet, Router, Telemetry
+    from pipelines.rollout.controller import Controller
+    from registry.catalog import Catalog
+    from registry.journal import Journal
+    from registry.lease import Leases
+    from registry.signature import SigningKey
+    from registry.store import ContentStore
+    from registry.tracking import Tracking
+    from registry.workspace import Workspace
+
+
+def current_actor() -> str:
+    """Who acts: `SLUICE_ACTOR`, else the user at this host."""
+    return os.environ.get("SLUICE_ACTOR") or f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+class Platform:
+    """The embedded engines of one workspace."""
+
+    def __init__(self, workspace: Workspace, *, actor: str = "") -> None:
+        self.workspace = workspace
+        self.actor = actor or current_actor()
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The workspace's journal."""
+        from registry.journal import Journal
+
+        return Journal(self.workspace.journal_url)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """Leases beside the journal."""
+        from registry.lease import Leases
+
+        return Leases(self.journal)
+
+    @cached_property
+    def store(self) -> ContentStore:
+        """Artifacts and variants by digest."""
+        from registry.store import ContentStore
+
+        return ContentStore(self.workspace.store)
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """MLflow."""
+        from registry.tracking import Tracking
+
+        return Tracking.of_workspace(self.workspace)
+
+    @cached_property
+    def signing_key(self) -> SigningKey:
+        """The key that signs releases."""
+        from registry.signature import SigningKey
+
+        return SigningKey.load_or_create(self.workspace.keys)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """Triton revisions."""
+        from infra.local.fleet import LocalFleet
+
+        return LocalFleet(self.workspace)
+
+    @cached_property
+    def router(self) -> Router:
+        """Envoy's routes."""
+        from infra.local.envoy import EnvoyRouter
+
+        return EnvoyRouter(self.workspace)
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        """Envoy's counters."""
+        from infra.local.envoy import EnvoyTelemetry
+
+        return EnvoyTelemetry(self.workspace)
+
+    def catalog(self, model: str) -> Catalog:
+        """What the journal knows of the model's artifacts, variants, gates and releases."""
+        from registry.catalog import Catalog
+
+        return Catalog.fold(self.journal.read(model))
+
+    def serving(self, model: str) -> ModelServing:
+        """What the journal says of the model's route and rollouts."""
+        from canary.fold import fold
+
+        return fold(self.journal.read(model))
+
+    def append(self, model: str, kind: str, body: dict[str, object]) -> None:
+        """Journal one fact about the model, now, as this actor."""
+        self.journal.append(model, kind, body, actor=self.actor, at=time.time())
+
+    def controller(self) -> Controller:
+        """The one that moves traffic."""
+        from pipelines.rollout.aliases import alias_writer
+        from pipelines.rollout.controller import Controller
+        from pipelines.stages import announce
+
+        return Controller(
+            self.journal,
+            self.leases,
+            self.fleet,
+            self.router,
+            self.telemetry,
+            clock=time.time,
+            sleep=time.sleep,
+            actor=self.actor,
+            on_event=announce,
+            aliases=alias_writer(self),
+        )

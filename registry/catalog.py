@@ -1,0 +1,170 @@
+"""What the journal knows of one model's artifacts, variants, gates and releases: a pure fold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from registry.journal import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """A registered artifact: digest, version and run in MLflow."""
+
+    digest: str
+    version: str
+    run_id: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRecord:
+    """A conversion: `digest` in the store, `artifact` it came from, size in bytes."""
+
+    digest: str
+    artifact: str
+    variant: str
+    recipe_key: str
+    format: str
+    precision: str
+    bytes: int
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GateRecord:
+    """A verdict ("pass", "inconclusive", "error", "fail") on a variant."""
+
+    variant_digest: str
+    artifact: str
+    variant: str
+    verdict: str
+    report_digest: str
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRecord:
+    """A published release."""
+
+    release: int
+    variant_digest: str
+    artifact: str
+    variant: str
+    report_digest: str
+    manifest_digest: str
+    body: Mapping[str, Any]
+
+
+@dataclass
+class Catalog:
+    """Everything made for one model, in the order in which it was made."""
+
+    artifacts: dict[str, ArtifactRecord] = field(default_factory=dict)
+    variants: list[VariantRecord] = field(default_factory=list)
+    gates: list[GateRecord] = field(default_factory=list)
+    releases: dict[int, ReleaseRecord] = field(default_factory=dict)
+    reserved: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def fold(cls, entries: Iterable[Entry]) -> Catalog:
+        """Read a model's entries in order; those of other rooms are passed over."""
+        catalog = cls()
+        for entry in entries:
+            catalog._take(entry.kind, entry.body)
+        return catalog
+
+    def find_recipe(self, recipe_key: str) -> VariantRecord | None:
+        """The newest variant made by this recipe key."""
+        return next((v for v in reversed(self.variants) if v.recipe_key == recipe_key), None)
+
+    def find_variant(self, artifact: str, variant: str) -> VariantRecord | None:
+        """The newest conversion of `artifact` to `variant`."""
+        return next(
+            (v for v in reversed(self.variants) if (v.artifact, v.variant) == (artifact, variant)),
+            None,
+        )
+
+    def variant_by_digest(self, digest: str) -> VariantRecord:
+        """The variant with this digest. Raises KeyError for one that no journal entry names."""
+        found = next((v for v in reversed(self.variants) if v.digest == digest), None)
+        if found is None:
+            raise KeyError(digest)
+        return found
+
+    def newest_gate(self, variant_digest: str) -> GateRecord | None:
+        """The last verdict on a variant: it replaces those before it."""
+        return next((g for g in reversed(self.gates) if g.variant_digest == variant_digest), None)
+
+    def passed_gates(self, artifact: str) -> tuple[GateRecord, ...]:
+        """The newest verdict of each variant of `artifact`, where it is a pass."""
+        newest = {gate.variant_digest: gate for gate in self.gates if gate.artifact == artifact}
+        return tuple(gate for gate in newest.values() if gate.verdict == "pass")
+
+    def release_of(self, variant_digest: str, report_digest: str) -> ReleaseRecord | None:
+        """The release that this variant and verdict already have."""
+        wanted = (variant_digest, report_digest)
+        return next(
+            (r for r in self.releases.values() if (r.variant_digest, r.report_digest) == wanted),
+            None,
+        )
+
+    def reserved_release(self, variant_digest: str, report_digest: str) -> int | None:
+        """The number reserved for this variant and verdict and not yet published."""
+        for release, body in self.reserved.items():
+            named = (body["variant_digest"], body["report_digest"])
+            if named == (variant_digest, report_digest):
+                return release
+        return None
+
+    @property
+    def next_release(self) -> int:
+        """The number after every one that was given out: numbers only grow."""
+        return max([0, *self.releases, *self.reserved]) + 1
+
+    def require_release(self, model: str, release: int) -> ReleaseRecord:
+        """The release with this number. Raises UserError when it was never published."""
+        if release not in self.releases:
+            known = ", ".join(map(str, self.releases)) or "none"
+            raise UserError(f"no release {release}; there are {known}", where=model)
+        return self.releases[release]
+
+    def _take(self, kind: str, body: Mapping[str, Any]) -> None:
+        match kind:
+            case "artifact-registered":
+                record = ArtifactRecord(body["digest"], body["version"], body["run_id"], body)
+                # Registered again later counts as the newest.
+                self.artifacts.pop(record.digest, None)
+                self.artifacts[record.digest] = record
+            case "variant-converted":
+                self.variants.append(_variant(body))
+            case "gate-decided":
+                self.gates.append(_gate(body))
+            case "release-reserved":
+                self.reserved[body["release"]] = body
+            case "release-published":
+                self.reserved.pop(body["release"], None)
+                self.releases[body["release"]] = _release(body)
+            case _:
+                pass
+
+
+def _variant(body: Mapping[str, Any]) -> VariantRecord:
+    names = ("digest", "artifact", "variant", "recipe_key", "format", "precision", "bytes")
+    return VariantRecord(**{name: body[name] for name in names}, body=body)
+
+
+def _gate(body: Mapping[str, Any]) -> GateRecord:
+    names = ("variant_digest", "artifact", "variant", "verdict", "report_digest", "metrics")
+    return GateRecord(**{name: body[name] for name in names})
+
+
+def _release(body: Mapping[str, Any]) -> ReleaseRecord:
+    names = ("release", "variant_digest", "artifact", "variant", "report_digest", "manifest_digest")
+    return ReleaseRecord(**{name: body[name] for name in names}, body=body)

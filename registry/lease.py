@@ -1,0 +1,101 @@
+"""Leases: one controller acts on a model at a time, and a paused one is fenced off.
+
+A token grows with every lease of a model. Whoever writes under a lease shows its token, so a
+controller that slept past its lease cannot write over the one that came after it (Kleppmann,
+"How to do distributed locking", 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, update
+
+from registry.database import LEASES, transaction
+from registry.errors import LeaseHeldError
+from registry.journal import check_lease
+from registry.names import check_name
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+    from registry.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to act on `model` until `expires_at` (seconds since the epoch)."""
+
+    model: str
+    holder: str
+    token: int
+    expires_at: float
+
+
+class Leases:
+    """Gives out leases, in the journal's own database."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._engine = journal.engine
+
+    def acquire(self, model: str, holder: str, *, now: float, ttl_s: float) -> Lease:
+        """A new lease. Raises LeaseHeldError while another holder's is not over."""
+        with transaction(self._engine) as connection:
+            row = _current(connection, model)
+            if row is not None and row.expires_at > now:
+                raise LeaseHeldError(
+                    f"{row.holder} is acting on it for another {row.expires_at - now:.0f} s",
+                    where=model,
+                    remedy="wait, or `sluice rollback`, which takes over",
+                )
+            return _grant(connection, row, model, holder, now + ttl_s)
+
+    def take_over(self, model: str, holder: str, *, now: float, ttl_s: float) -> Lease:
+        """A new lease, whoever holds the old one: a rollback is never blocked."""
+        with transaction(self._engine) as connection:
+            return _grant(connection, _current(connection, model), model, holder, now + ttl_s)
+
+    def renew(self, lease: Lease, *, now: float, ttl_s: float) -> Lease:
+        """The same lease for longer. Raises FencedError when it is over or not the newest."""
+        with transaction(self._engine) as connection:
+            check_lease(connection, lease, now)
+            connection.execute(
+                update(LEASES).where(LEASES.c.model == lease.model).values(expires_at=now + ttl_s)
+            )
+        return replace(lease, expires_at=now + ttl_s)
+
+    def release(self, lease: Lease) -> None:
+        """End the lease now, if it is still the newest. The token is never used again."""
+        with transaction(self._engine) as connection:
+            connection.execute(
+                update(LEASES)
+                .where(LEASES.c.model == lease.model, LEASES.c.token == lease.token)
+                .values(expires_at=0.0)
+            )
+
+
+def _current(connection: Connection, model: str) -> Row[str, int, str, float] | None:
+    query = select(LEASES.c.model, LEASES.c.token, LEASES.c.holder, LEASES.c.expires_at)
+    return connection.execute(query.where(LEASES.c.model == check_name(model))).one_or_none()
+
+
+def _grant(
+    connection: Connection,
+    row: Row[str, int, str, float] | None,
+    model: str,
+    holder: str,
+    expires_at: float,
+) -> Lease:
+    if row is None:
+        connection.execute(
+            insert(LEASES).values(model=model, token=1, holder=holder, expires_at=expires_at)
+        )
+        return Lease(model, holder, 1, expires_at)
+    token = int(row.token) + 1
+    connection.execute(
+        update(LEASES)
+        .where(LEASES.c.model == model)
+        .values(token=token, holder=holder, expires_at=expires_at)
+    )
+    return Lease(model, holder, token, expires_at)

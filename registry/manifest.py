@@ -1,0 +1,164 @@
+"""Manifests: which files, how large, which bytes. An artifact's digest is its manifest's hash.
+
+Names are part of the digest, so a renamed file is another artifact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import IntegrityError, UserError
+from registry.files import canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FileEntry:
+    """One file: POSIX path inside the folder, size in bytes, SHA-256 in hex."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of a folder, sorted by path."""
+
+    files: tuple[FileEntry, ...]
+
+    @classmethod
+    def of_entries(cls, entries: Iterable[FileEntry]) -> Manifest:
+        """A manifest of entries in any order."""
+        return cls(tuple(sorted(entries)))
+
+    @classmethod
+    def of_folder(cls, folder: Path, on_bytes: Callable[[int], None] | None = None) -> Manifest:
+        """Hash every file below `folder`, in threads; `on_bytes` hears of each chunk's size.
+
+        Raises UserError for a link, a special file, a name that is not NFC UTF-8, or no file.
+        """
+        names = list_files(folder)
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            return cls(tuple(pool.map(lambda name: hash_file(folder, name, on_bytes), names)))
+
+    @classmethod
+    def from_json(cls, content: bytes | str) -> Manifest:
+        """Read what `to_json` wrote. Raises IntegrityError when it is something else."""
+        try:
+            rows = json.loads(content)["files"]
+            files = tuple(FileEntry(row["path"], row["size"], row["sha256"]) for row in rows)
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError("is not a manifest") from error
+        if list(files) != sorted(files) or len({file.path for file in files}) != len(files):
+            raise IntegrityError("the manifest's files are not sorted, or one stands twice")
+        return cls(files)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain value, the one that is hashed."""
+        return {
+            "files": [
+                {"path": file.path, "size": file.size, "sha256": file.sha256} for file in self.files
+            ]
+        }
+
+    def to_json(self) -> bytes:
+        """Canonical JSON."""
+        return canonical_json(self.to_dict())
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, in hex."""
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @cached_property
+    def by_path(self) -> Mapping[str, FileEntry]:
+        """Entries by their path."""
+        return {file.path: file for file in self.files}
+
+    def verify_folder(self, folder: Path) -> None:
+        """Raise IntegrityError that names the first file that is missing, extra or changed."""
+        try:
+            found = Manifest.of_folder(folder)
+        except UserError as error:
+            raise IntegrityError(error.what, where=error.where) from error
+        self.verify(found, str(folder))
+
+    def verify(self, found: Manifest, where: str) -> None:
+        """Raise IntegrityError when `found` is not this manifest."""
+        for path in sorted(self.by_path.keys() | found.by_path.keys()):
+            if path not in found.by_path:
+                raise IntegrityError(f"{path} is missing", where=where)
+            if path not in self.by_path:
+                raise IntegrityError(f"{path} is not in the manifest", where=where)
+            if found.by_path[path] != self.by_path[path]:
+                raise IntegrityError(f"{path} is not the file that was recorded", where=where)
+
+
+def list_files(folder: Path) -> list[str]:
+    """POSIX paths of all files below `folder`, sorted. Raises UserError as `of_folder` does."""
+    if not folder.is_dir() or folder.is_symlink():
+        raise UserError("is not a folder", where=str(folder))
+    names = []
+    for root, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            path = Path(root) / name
+            _refuse_odd(path, is_folder=name in folders)
+            if name in files:
+                names.append(path.relative_to(folder).as_posix())
+    if not names:
+        raise UserError("the folder holds no file", where=str(folder))
+    return sorted(names)
+
+
+def hash_file(folder: Path, name: str, on_bytes: Callable[[int], None] | None = None) -> FileEntry:
+    """Size and SHA-256 of one file below `folder`. Raises UserError when it cannot be read."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        # No link is followed even if one appeared since the folder was listed.
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+                if on_bytes is not None:
+                    on_bytes(len(chunk))
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", where=str(folder / name)) from error
+    return FileEntry(name, size, digest.hexdigest())
+
+
+def _refuse_odd(path: Path, *, is_folder: bool) -> None:
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise UserError("symbolic links are refused", where=str(path), remedy="put the file itself")
+    if not is_folder and not stat.S_ISREG(status.st_mode):
+        raise UserError("is not a regular file", where=str(path))
+    try:
+        path.name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError("has a name that is not UTF-8", where=repr(str(path))) from error
+    if unicodedata.normalize("NFC", path.name) != path.name:
+        raise UserError(
+            "has a name that is not in Unicode's normal form C",
+            where=str(path),
+            remedy="rename it: two spellings of one name would be two artifacts",
+        )

@@ -1,0 +1,96 @@
+"""What `sluice.toml` may say. Every key has a default, so an empty file is a whole workspace.
+
+An environment variable `SLUICE_SECTION__KEY` overrides the file. Kept apart from `workspace.py`
+because most commands need a workspace's paths and never its settings.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from registry.errors import UserError
+from registry.toml_files import load_toml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PREFIX = "SLUICE_"
+_DELIMITER = "__"
+
+
+class ServingSection(BaseModel):
+    """`[serving]`: where Envoy's front door listens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=0, ge=0, le=65535)
+    """0: a free one, chosen when serving starts and kept."""
+
+
+class JournalSection(BaseModel):
+    """`[journal]`: an SQLAlchemy URL; empty means sqlite inside the workspace."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = ""
+
+
+class TrackingSection(BaseModel):
+    """`[tracking]`: an MLflow tracking URI; empty means sqlite inside the workspace."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    uri: str = ""
+
+
+class WorkspaceSettings(BaseSettings):
+    """All of `sluice.toml`."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=_PREFIX, env_nested_delimiter=_DELIMITER
+    )
+
+    serving: ServingSection = ServingSection()
+    journal: JournalSection = JournalSection()
+    tracking: TrackingSection = TrackingSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings names its arguments
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then the file."""
+        return env_settings, init_settings
+
+
+def load_settings(path: Path) -> WorkspaceSettings:
+    """The settings in `path` under the environment's. Raises UserError naming line or variable."""
+    _refuse_unknown_variables()
+    return load_toml(path, WorkspaceSettings)
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt section would otherwise be ignored: pydantic-settings looks only for known ones.
+
+    Variables without a section, such as those that processes of ours hand to each other, are not
+    settings of the workspace.
+    """
+    sections = WorkspaceSettings.model_fields
+    for variable in os.environ:
+        section, delimiter, _ = variable.upper().removeprefix(_PREFIX).partition(_DELIMITER)
+        is_ours = variable.upper().startswith(_PREFIX) and delimiter
+        if is_ours and section.lower() not in sections:
+            raise UserError(
+                f"there is no section {section.lower()!r}",
+                where=f"environment variable {variable}",
+                remedy=f"allowed: {', '.join(sections)}",
+            )

@@ -1,0 +1,55 @@
+"""A model for tests of serving: answers as told by the numbers in its input.
+
+The waveform is a list of instructions: [milliseconds to sleep, outcome]; outcome 1 is refused as
+bad input, 2 fails inside, 3 ends the process. Anything else is answered with the release's name.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.release = args["model_version"]
+        folder = Path(args["model_repository"]) / args["model_version"]
+        behaviour = json.loads((folder / "behaviour.json").read_text())
+        time.sleep(behaviour.get("load_s", 0))
+        if "refuse" in behaviour:
+            raise RuntimeError(behaviour["refuse"])
+        self.extra_ms = behaviour.get("extra_ms", 0)
+        self.transcript = behaviour.get("transcript", f"release {self.release}")
+
+    def execute(self, requests):
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        values = pb_utils.get_input_tensor_by_name(request, "waveform").as_numpy().reshape(-1)
+        sleep_ms, outcome = float(values[0]), int(values[1]) if len(values) > 1 else 0
+        time.sleep((sleep_ms + self.extra_ms) / 1000)
+        if outcome == 1:
+            return self._error("the waveform is refused", pb_utils.TritonError.INVALID_ARG)
+        if outcome == 2:
+            return self._error("the engine failed", pb_utils.TritonError.INTERNAL)
+        if outcome == 3:
+            os._exit(1)
+        parameters = json.loads(request.parameters() or "{}")
+        text = f"{self.transcript} {parameters.get('x-session-id', '')}".strip()
+        outputs = {
+            "transcript": np.array([[text.encode()]], dtype=object),
+            "average_log_probability": np.array([[-0.25]], dtype=np.float32),
+            "no_speech_probability": np.array([[0.5]], dtype=np.float32),
+            "token_count": np.array([[len(values)]], dtype=np.int32),
+            "compression_ratio": np.array([[1.5]], dtype=np.float32),
+        }
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor(name, value) for name, value in outputs.items()]
+        )
+
+    @staticmethod
+    def _error(message, code):
+        return pb_utils.InferenceResponse([], error=pb_utils.TritonError(message, code))

@@ -1,0 +1,65 @@
+"""Audio files as the gate takes them: 16-bit mono PCM at one rate, whole and not empty.
+
+Whoever resamples or mixes down changes what is measured, so other files are refused by name.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from typing import TYPE_CHECKING
+
+import numpy as np
+from registry.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FULL_SCALE = 32768.0
+
+
+def decode_clip(content: bytes, sample_rate: int, where: str) -> NDArray[np.int16]:
+    """Samples of a WAV file, int16 [samples], at least one.
+
+    Raises UserError that names `where` for any other format, channel count or rate, for a file
+    shorter than its header says, and for a clip without a sample.
+    """
+    try:
+        with wave.open(io.BytesIO(content), "rb") as file:
+            _check_format(file, sample_rate, where)
+            promised = file.getnframes()
+            frames = file.readframes(promised)
+    except (wave.Error, EOFError) as error:
+        reason = str(error) or "the file ends early"
+        raise UserError(f"not a PCM WAV file ({reason})", where=where) from error
+    if promised == 0:
+        raise UserError("the clip holds no sample", where=where)
+    if len(frames) != 2 * promised:
+        raise UserError(
+            f"the clip ends after {len(frames) // 2} of {promised} samples",
+            where=where,
+            remedy="copy the file again",
+        )
+    return np.frombuffer(frames, dtype="<i2")
+
+
+def to_waveform(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    """The same clip as float32 [samples] in [-1, 1)."""
+    return np.divide(samples, _FULL_SCALE, dtype=np.float32)
+
+
+def _check_format(file: wave.Wave_read, sample_rate: int, where: str) -> None:
+    if file.getframerate() != sample_rate:
+        raise UserError(
+            f"the sample rate is {file.getframerate()} Hz, not {sample_rate} Hz",
+            where=where,
+            remedy="resample the clip before it joins the set",
+        )
+    if file.getnchannels() != 1:
+        raise UserError(
+            f"the clip has {file.getnchannels()} channels, not one",
+            where=where,
+            remedy="mix it down before it joins the set",
+        )
+    if file.getsampwidth() != 2:
+        raise UserError(f"samples have {8 * file.getsampwidth()} bits, not 16", where=where)
