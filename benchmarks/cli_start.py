@@ -36,9 +36,7 @@ def main() -> None:
 def _median(command: list[str], environment: dict[str, str]) -> float:
     def once() -> float:
         started = time.perf_counter()
-        subprocess.run(
-            command, check=True, stdout=subprocess.DEVNULL, env=environment, timeout=120
-        )
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment, timeout=120)
         return time.perf_counter() - started
 
     once()

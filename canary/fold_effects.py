@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def effect_started(serving: ModelServing, entry: Entry) -> ModelServing:
+    """An effect is about to be done: from now on it may have been."""
     numbered = NumberedEffect.from_json(entry.body)
     repeated = serving.pending == numbered
     require(repeated or numbered.number == serving.effects + 1, entry, "skips an effect's number")
@@ -58,6 +59,7 @@ def _revision_started(
 
 
 def effect_confirmed(serving: ModelServing, entry: Entry) -> ModelServing:
+    """Looking showed that an effect is done."""
     effect = _finished(serving, entry)
     serving = replace(serving, pending=None)
     if isinstance(effect, AdmitRevision):
@@ -81,6 +83,7 @@ def _refusal(checks: list[list[Any]]) -> str:
 
 
 def effect_failed(serving: ModelServing, entry: Entry) -> ModelServing:
+    """An effect was given up; whether anything of it happened is not known."""
     effect, reason = _finished(serving, entry), entry.body["reason"]
     serving = replace(serving, pending=None)
     if isinstance(effect, StartRevision | AdmitRevision):

@@ -1,4 +1,4 @@
-"""How a rollout moves from phase to phase: its own steps, looks, decisions, and a person's wishes."""
+"""How a rollout moves on: by its own steps, by looks and decisions, by a person's wish."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def phase_entered(serving: ModelServing, entry: Entry) -> ModelServing:
+    """The rollout moves on by itself; what the phase needs must be so."""
     rollout, phase = current(serving, entry), Phase(entry.body["phase"])
     legal = phase in _FOLLOWS.get(rollout.phase, ())
     require(legal, entry, f"enters {phase} from {rollout.phase}")
@@ -44,6 +45,7 @@ _FOLLOWS = {
 
 
 def step_entered(serving: ModelServing, entry: Entry) -> ModelServing:
+    """The step's weight is routed, so its time begins."""
     rollout, body = current(serving, entry), entry.body
     legal = rollout.phase is Phase.SHIFTING and body["step"] == rollout.step
     require(legal, entry, f"enters step {body['step']} while {rollout.phase}")
@@ -53,6 +55,7 @@ def step_entered(serving: ModelServing, entry: Entry) -> ModelServing:
 
 
 def pause_requested(serving: ModelServing, entry: Entry) -> ModelServing:
+    """A person wants the rollout to stand still."""
     rollout = serving.rollout
     # A person's wish meets the controller's own steps in any order, so it may come too late.
     if rollout is None or rollout.phase not in _PAUSABLE:
@@ -66,6 +69,7 @@ _PAUSABLE = (*BEFORE_TRAFFIC, Phase.SHIFTING, Phase.PROMOTED, Phase.BAKING)
 
 
 def resume_requested(serving: ModelServing, entry: Entry) -> ModelServing:
+    """A person wants a rollout that stands still to go on."""
     rollout = serving.rollout
     if rollout is None or rollout.phase not in (Phase.PAUSED, Phase.HALTED):
         return serving
@@ -78,6 +82,7 @@ def resume_requested(serving: ModelServing, entry: Entry) -> ModelServing:
 
 
 def looked(serving: ModelServing, entry: Entry) -> ModelServing:
+    """A controller came back and saw what is so; older beliefs give way."""
     observation = Observation.from_json(entry.body["observation"])
     fresh = tuple(
         replace(
@@ -100,6 +105,7 @@ def looked(serving: ModelServing, entry: Entry) -> ModelServing:
 
 
 def decided(serving: ModelServing, entry: Entry) -> ModelServing:
+    """An observation was made and a decision with it."""
     rollout, body = current(serving, entry), entry.body
     kind = DECISIONS[body["decision"]]
     legal = rollout.phase in kind.legal_in

@@ -1,4 +1,4 @@
-"""How rollouts begin, move from phase to phase at a person's or their own wish, and end."""
+"""How rollouts begin and end, a person's way back included."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def rollout_started(serving: ModelServing, entry: Entry) -> ModelServing:
+    """A candidate is to take over from the live release."""
     require(serving.rollout is None, entry, "starts a rollout while another is under way")
     body = entry.body
     require(body["baseline"] == serving.live, entry, "starts from a release that is not live")
@@ -46,12 +47,14 @@ def rollout_started(serving: ModelServing, entry: Entry) -> ModelServing:
 
 
 def rollback_requested(serving: ModelServing, entry: Entry) -> ModelServing:
+    """A person wants to go back, in the middle of a rollout or long after."""
     target, reason = entry.body["to"], entry.body["reason"]
     rollout = serving.rollout or _way_back(serving, entry)
     if rollout.phase is Phase.REJECTED:
         return serving
     require(target != rollout.candidate, entry, "rolls back to the release it leaves")
-    require(target is not None or rollout.baseline is None, entry, "names no release")
+    untouched = rollout.baseline is None and rollout.before_traffic
+    require(target is not None or untouched, entry, "names no release")
     phase = Phase.REJECTED if target is None else Phase.ROLLING_BACK
     rollout = replace(rollout, target=target, decided_at=entry.at, reason=reason)
     return replace(serving, rollout=entered(rollout, phase, entry.at), failure="", starts={})
@@ -73,6 +76,7 @@ def _way_back(serving: ModelServing, entry: Entry) -> Rollout:
 
 
 def rollout_ended(serving: ModelServing, entry: Entry) -> ModelServing:
+    """Everything the last phase wanted is so."""
     rollout = current(serving, entry)
     outcome = Outcome(entry.body["outcome"])
     require(_ENDS.get(rollout.phase) is outcome, entry, f"ends {outcome} while {rollout.phase}")

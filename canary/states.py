@@ -115,6 +115,12 @@ class Rollout:
     reason: str = ""
 
     @property
+    def before_traffic(self) -> bool:
+        """Whether the candidate never got any traffic."""
+        standing = self.phase in (Phase.PAUSED, Phase.HALTED)
+        return (self.resumes_in if standing else self.phase) in BEFORE_TRAFFIC
+
+    @property
     def weight(self) -> int:
         """Percent of the traffic that the candidate is meant to get in this phase."""
         if self.phase is Phase.SHIFTING:

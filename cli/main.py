@@ -31,7 +31,9 @@ app = typer.Typer(
 def options(
     workspace: Annotated[
         str,
-        typer.Option("--workspace", "-w", help="Folder with sluice.toml.", envvar="SLUICE_WORKSPACE"),
+        typer.Option(
+            "--workspace", "-w", help="Folder with sluice.toml.", envvar="SLUICE_WORKSPACE"
+        ),
     ] = "",
 ) -> None:
     """Options of every command."""

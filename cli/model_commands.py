@@ -95,9 +95,7 @@ def gate(
 
     Example: sluice gate whisper-grid -v openvino-int8
     """
-    result = run_flow(
-        find_workspace(), "gate", model=model, variant=variant, artifact=artifact
-    )
+    result = run_flow(find_workspace(), "gate", model=model, variant=variant, artifact=artifact)
     emit(output, result, lambda: _show_report(result))
     raise typer.Exit(EXIT_CODES[result["report"]["verdict"]])
 
@@ -137,9 +135,7 @@ def publish(
 
     Example: sluice publish whisper-grid -v openvino-fp16
     """
-    result = run_flow(
-        find_workspace(), "publish", model=model, variant=variant, artifact=artifact
-    )
+    result = run_flow(find_workspace(), "publish", model=model, variant=variant, artifact=artifact)
 
     def show() -> None:
         print_pairs(

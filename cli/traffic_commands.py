@@ -20,9 +20,17 @@ from cli.session import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from canary.fold import ModelServing
+    from canary.states import ModelServing, Outcome
+    from pipelines.platform import Platform
 
-OUTCOME_EXIT_CODES = {"settled": 0, "rolled-back": 1, "rejected": 1, "paused": 3, "halted": 3}
+OUTCOME_EXIT_CODES = {
+    "settled": 0,
+    "idle": 0,
+    "rolled-back": 1,
+    "rejected": 1,
+    "paused": 3,
+    "halted": 3,
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -68,9 +76,11 @@ def rollback(
     """
     from cli.progress import progress
 
+    platform = open_platform()
+    platform.workspace.require_model(model)
     with progress():
-        outcome = open_platform().controller().rollback(model, to or None, reason)
-    emit(output, outcome.to_dict(), lambda: print_pairs(outcome.to_dict().items()))
+        outcome = platform.controller().rollback(model, to or None, reason=reason)
+    _emit_outcome(output, platform, model, outcome)
 
 
 def pause(
@@ -82,8 +92,11 @@ def pause(
 
     Example: sluice pause whisper-grid --reason "waiting for the evening traffic"
     """
-    outcome = open_platform().controller().request_pause(model, reason)
-    emit(output, outcome.to_dict(), lambda: print_pairs(outcome.to_dict().items()))
+    platform = open_platform()
+    platform.workspace.require_model(model)
+    platform.controller().pause(model, reason=reason)
+    value = {"model": model, "asked": "pause"}
+    emit(output, value, lambda: print_pairs(value.items()))
 
 
 def resume(
@@ -96,10 +109,12 @@ def resume(
     """
     from cli.progress import progress
 
+    platform = open_platform()
+    platform.workspace.require_model(model)
     with progress():
-        outcome = open_platform().controller().resume(model)
-    emit(output, outcome.to_dict(), lambda: print_pairs(outcome.to_dict().items()))
-    raise typer.Exit(OUTCOME_EXIT_CODES.get(outcome.to_dict()["outcome"], 0))
+        outcome = platform.controller().resume(model)
+    _emit_outcome(output, platform, model, outcome)
+    raise typer.Exit(OUTCOME_EXIT_CODES[outcome.value])
 
 
 def history(
@@ -114,13 +129,14 @@ def history(
 
     Example: sluice history whisper-grid --limit 10
     """
-    from registry.names import check_name
+    from pipelines.narration import matters
 
     platform = open_platform()
-    platform.journal.verify(check_name(model))
+    platform.workspace.require_model(model)
+    platform.journal.verify(model)
     entries = platform.journal.read(model)
     if not everything:
-        entries = tuple(entry for entry in entries if _matters(entry.kind, entry.body))
+        entries = tuple(filter(matters, entries))
     entries = entries[-limit:]
     records = [
         {
@@ -145,16 +161,17 @@ def history(
     emit(output, records, show)
 
 
-def _matters(kind: str, body: Mapping[str, Any]) -> bool:
-    if kind == "decided":
-        return body.get("decision") != "hold"
-    return kind not in {"effect-started", "effect-confirmed", "release-reserved"}
-
-
 def _clock(at: float) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(at, UTC).strftime("%m-%d %H:%M:%S")
+
+
+def _emit_outcome(output: Output, platform: Platform, model: str, outcome: Outcome) -> None:
+    from pipelines.narration import outcome_of
+
+    value = outcome_of(platform.serving(model), outcome)
+    emit(output, value, lambda: print_pairs(value.items()))
 
 
 def _show_rollout(model: str, result: Mapping[str, Any]) -> None:
@@ -172,12 +189,10 @@ def _show_rollout(model: str, result: Mapping[str, Any]) -> None:
 
 def _tell_where_traffic_is(model: str) -> None:
     serving: ModelServing = open_platform().serving(model)
-    if serving.route is None:
+    if not serving.route:
         sys.stderr.write(f"\n{model}: no traffic was moved\n")
         return
-    shares = ", ".join(
-        f"release {share.release} {share.weight} %" for share in serving.route.shares
-    )
+    shares = ", ".join(f"release {share.release} {share.weight} %" for share in serving.route)
     sys.stderr.write(
         f"\n{model}: traffic stays at {shares}; `sluice resume {model}` goes on, "
         f"`sluice rollback {model}` goes back\n"

@@ -47,9 +47,7 @@ def doctor(output: OutputOption = Output.TABLE) -> None:
     from infra.local.doctor import examine
 
     checks = examine(find_workspace())
-    value = [
-        {"name": c.name, "ok": c.ok, "detail": c.detail, "remedy": c.remedy} for c in checks
-    ]
+    value = [{"name": c.name, "ok": c.ok, "detail": c.detail, "remedy": c.remedy} for c in checks]
 
     def show() -> None:
         print_table(
@@ -71,12 +69,14 @@ def up(
     """
     from cli.progress import progress
     from infra.local.stack import up as start
+    from pipelines.overview import addresses
     from pipelines.stages import announce
 
     workspace = find_workspace()
     with progress():
         state = start(workspace, ui=ui, progress=announce)
-    emit(output, state.to_dict(), lambda: print_pairs(state.addresses.items()))
+    found = addresses(state)
+    emit(output, {"addresses": found}, lambda: print_pairs(found.items()))
 
 
 def down(output: OutputOption = Output.TABLE) -> None:
@@ -88,8 +88,8 @@ def down(output: OutputOption = Output.TABLE) -> None:
     from infra.local.stack import down as stop
 
     with progress():
-        stopped = stop(find_workspace())
-    emit(output, {"stopped": list(stopped)}, lambda: typer.echo("everything is stopped"))
+        stop(find_workspace())
+    emit(output, {"stopped": True}, lambda: typer.echo("everything is stopped"))
 
 
 def status(
@@ -109,7 +109,10 @@ def status(
         if view["models"]:
             print_table(
                 ["model", "live", "variant", "route", "rollout", "revisions"],
-                [[row[key] or "-" for key in row if key != "rollout_reason"] for row in view["models"]],
+                [
+                    [row[key] or "-" for key in row if key != "rollout_reason"]
+                    for row in view["models"]
+                ],
             )
         for row in view["models"]:
             if row["rollout_reason"]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from drift.policy import DriftPolicy
 
 _NORMAL_TAIL = 4.0
+_SHIFTED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,10 @@ class Judgement:
     window_units: int
     reference_rows: int
     reference_units: int
+    unit: str
+    """What is independent of each other: `session`."""
     alpha: float
+    watch_alpha: float
 
     @property
     def p_value(self) -> float:
@@ -111,7 +115,9 @@ def judge_window(reference: pa.Table, window: pa.Table, policy: DriftPolicy) -> 
         window_units=theirs.unit_count,
         reference_rows=reference.num_rows,
         reference_units=ours.unit_count,
+        unit=policy.unit,
         alpha=policy.alpha,
+        watch_alpha=policy.watch_alpha,
     )
 
 
@@ -174,11 +180,11 @@ def _outcome(
     if moved := _names_of(columns, policy.watch_alpha, 0.0):
         worst = min(columns, key=lambda column: column.p_value)
         return Watch(
-            f"{worst.name} moved by {worst.effect:.3f} (p = {worst.p_value:.3g}); an alarm needs "
+            f"{_drift_in_words(worst)}; an alarm needs an effect of "
             f"{policy.least_effect:g} at p of at most {policy.distance_alpha:.3g}",
             moved,
         )
-    return Quiet(f"a drift of {policy.least_effect:g} would have been seen, and none was")
+    return Quiet(f"an effect of {policy.least_effect:g} would have been seen, and none was")
 
 
 def _names_of(
@@ -193,11 +199,14 @@ def _alarm(
 ) -> Alarm:
     reasons = [f"{item.column}: {item.detail}" for item in faults]
     by_name = {column.name: column for column in columns}
-    reasons += [
-        f"{name} drifted by {by_name[name].effect:.3f} (p = {by_name[name].p_value:.3g})"
-        for name in drifted
-    ]
+    reasons += [_drift_in_words(by_name[name]) for name in drifted]
     return Alarm("; ".join(reasons), tuple(item.column for item in faults) + drifted)
+
+
+def _drift_in_words(column: ColumnEvidence) -> str:
+    way = "higher" if column.shift > 0 else "lower"
+    change = f"is {way}" if abs(column.shift) >= _SHIFTED else "has another shape"
+    return f"{column.name} {change} (effect {column.effect:.2f}, p = {column.p_value:.3g})"
 
 
 def _lacking(
@@ -217,7 +226,9 @@ def _lacking(
         window, reference = max(0, ceil(2 * needed) - n), max(0, ceil(2 * needed) - m)
     empty = "the window is empty" if not n else "the reference is empty" if not m else ""
     seen = max((column.smallest_visible_effect for column in columns), default=0.0)
-    reason = empty or f"only a drift over {seen:.3f} could be seen, {policy.least_effect:g} matters"
+    reason = empty or (
+        f"only effects over {seen:.2f} could have been seen, and {policy.least_effect:g} matters"
+    )
     return NotEnoughData(reason, max(window, 1 if not reference else 0), reference)
 
 

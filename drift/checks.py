@@ -101,7 +101,7 @@ def _all_missing(
     if chance > budget:
         return None
     share = np.count_nonzero(np.isnan(ours)) / len(ours) if len(ours) else 0.0
-    detail = f"every value is missing; {share:.1%} were in the reference"
+    detail = f"every value is missing, {share:.1%} were in the reference"
     return Finding(FindingKind.ALL_MISSING, name, detail, chance)
 
 
@@ -122,7 +122,7 @@ def _constant(
     if chance > budget:
         return None
     share = same / present if present else 0.0
-    detail = f"every value is {value:g}; {share:.1%} of the reference's units have that value"
+    detail = f"every value is {value:g}, which {share:.1%} of the reference's units are"
     return Finding(FindingKind.CONSTANT, name, detail, chance)
 
 

@@ -85,6 +85,7 @@ def render_html(report: DriftReport) -> str:
         lstrip_blocks=True,
     )
     environment.filters["moment"] = _moment
+    environment.filters["span"] = _span
     environment.filters["grouped"] = lambda number: f"{number:,}"
     word, line = _HEADLINES[type(report.outcome)]
     return environment.get_template("report.html.jinja").render(
@@ -106,8 +107,14 @@ def write_report(report: DriftReport, folder: Path) -> tuple[Path, Path]:
     return page, values
 
 
-def _moment(seconds: float, form: str = "%a %d %b %Y, %H:%M") -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):{form}}"
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%a %d %b %Y, %H:%M}"
+
+
+def _span(window: Window) -> str:
+    since, until = _moment(window.since), _moment(window.until)
+    day, _, hour = until.rpartition(", ")
+    return f"{since} to {hour if since.startswith(day) else until} UTC"
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drift.alarm import Alarm, Watch
+from drift.alarm import Alarm, NotEnoughData
 
 if TYPE_CHECKING:
     from drift.alarm import Judgement
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 240, 72
 _GAP = 3.0
+_NEXT_TO_EMPTY = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class ColumnView:
 
     name: str
     mood: str
-    """`alarm`, `watch` or `quiet`."""
+    """`alarm`, `watch`, `quiet`, or `not` for what cannot be told."""
     status: str
     sentence: str
     reference_bars: tuple[Bar, ...]
@@ -68,7 +69,7 @@ def column_views(assessment: Assessment) -> tuple[ColumnView, ...]:
 def _view(
     column: ColumnComparison, evidence: ColumnEvidence | None, judgement: Judgement
 ) -> ColumnView:
-    mood, status = _mood(column.name, judgement)
+    mood, status = _mood(column.name, evidence, judgement)
     reference = column.reference
     bars = _bars(reference.counts, column.window_counts)
     return ColumnView(
@@ -84,13 +85,16 @@ def _view(
     )
 
 
-def _mood(name: str, judgement: Judgement) -> tuple[str, str]:
+def _mood(name: str, evidence: ColumnEvidence | None, judgement: Judgement) -> tuple[str, str]:
     for finding in judgement.findings:
         if finding.column == name:
             return "alarm", str(finding.kind)
-    if isinstance(judgement.outcome, Alarm | Watch) and name in judgement.outcome.columns:
-        alarmed = isinstance(judgement.outcome, Alarm)
-        return ("alarm", "drifted") if alarmed else ("watch", "moved a little")
+    if isinstance(judgement.outcome, Alarm) and name in judgement.outcome.columns:
+        return "alarm", "drifted"
+    if evidence and evidence.p_value <= judgement.watch_alpha:
+        return "watch", "moved a little"
+    if isinstance(judgement.outcome, NotEnoughData) or not evidence:
+        return "not", "cannot tell"
     return "quiet", "as before"
 
 
@@ -131,17 +135,24 @@ def _numbers(
 def _bars(
     reference: tuple[int, ...], window: tuple[int, ...]
 ) -> tuple[tuple[Bar, ...], tuple[Bar, ...]]:
-    """Bars of shares; the last bin is left out while both sides are empty there."""
+    """Bars of shares, side by side; an outermost bin that is next to empty is left out."""
     ours, theirs = _shares(reference), _shares(window or (0,) * len(reference))
-    if len(ours) > 1 and not ours[-1] and not theirs[-1]:
-        ours, theirs = ours[:-1], theirs[:-1]
+    shown = [i for i in range(len(ours)) if max(ours[i], theirs[i]) >= _NEXT_TO_EMPTY]
+    ours, theirs = (
+        side[min(shown, default=0) : max(shown, default=0) + 1] for side in (ours, theirs)
+    )
     tallest = max((*ours, *theirs), default=0.0) or 1.0
     pitch = WIDTH / max(1, len(ours))
     wide = pitch - _GAP
 
     def bar(number: int, share: float, *, left: float, width: float) -> Bar:
         tall = share / tallest * (HEIGHT - 2)
-        return Bar(round(number * pitch + left, 1), round(HEIGHT - tall, 1), round(width, 1), tall)
+        return Bar(
+            round(number * pitch + left, 1),
+            round(HEIGHT - tall, 1),
+            round(width, 1),
+            round(tall, 1),
+        )
 
     return (
         tuple(bar(i, share, left=0, width=wide / 2) for i, share in enumerate(ours)),

@@ -48,7 +48,7 @@ def score(
     )
 
 
-async def _score(  # noqa: PLR0913, PLR0917 - the public function's own arguments
+async def _score(
     address: str,
     model: str,
     items: Iterator[tuple[str, Waveform]],
@@ -56,7 +56,7 @@ async def _score(  # noqa: PLR0913, PLR0917 - the public function's own argument
     timeout_s: float,
     version: str,
 ) -> list[Answer]:
-    import tritonclient.grpc.aio as grpcclient  # noqa: PLC0415 - heavy
+    import tritonclient.grpc.aio as grpcclient  # type: ignore[import-untyped]  # no stubs
 
     answers: dict[int, Answer] = {}
     numbered = enumerate(items)
@@ -78,7 +78,9 @@ async def _score(  # noqa: PLR0913, PLR0917 - the public function's own argument
 
 
 async def _require_live(client: Any, address: str) -> None:
-    from tritonclient.utils import InferenceServerException  # noqa: PLC0415 - heavy
+    from tritonclient.utils import (  # type: ignore[import-untyped]  # no stubs
+        InferenceServerException,
+    )
 
     try:
         live = await client.is_server_live(client_timeout=_CONNECT_TIMEOUT_S)
@@ -90,11 +92,11 @@ async def _require_live(client: Any, address: str) -> None:
         raise RetryableEngineError("the model server says that it is not live", where=address)
 
 
-async def _ask(  # noqa: PLR0913, PLR0917 - one request's own arguments
+async def _ask(
     client: Any, model: str, version: str, identifier: str, waveform: Waveform, timeout_s: float
 ) -> Answer:
-    import tritonclient.grpc as grpcclient  # noqa: PLC0415 - heavy
-    from tritonclient.utils import InferenceServerException  # noqa: PLC0415 - heavy
+    import tritonclient.grpc as grpcclient
+    from tritonclient.utils import InferenceServerException
 
     started = time.perf_counter()
     try:
@@ -131,7 +133,9 @@ def _value(result: Any, name: str) -> Any:
 
 def _failure(identifier: str, latency_ms: float, message: str) -> Answer:
     nothing = float("nan")
-    return Answer(identifier, "", nothing, nothing, 0, nothing, latency_ms, " ".join(message.split()))
+    return Answer(
+        identifier, "", nothing, nothing, 0, nothing, latency_ms, " ".join(message.split())
+    )
 
 
 def _elapsed_ms(started: float) -> float:

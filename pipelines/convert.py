@@ -11,7 +11,8 @@ from prefect import flow, task
 from prefect.cache_policies import INPUTS
 
 from infra.environments.locks import CONVERTER
-from pipelines.conversion.child import Limits, convert as convert_in_child
+from pipelines.conversion.child import Limits
+from pipelines.conversion.child import convert as convert_in_child
 from pipelines.conversion.recipes import recipe_key, recipe_of
 from pipelines.model_config import ModelConfig, load_model_config
 from pipelines.platform import Platform
@@ -79,7 +80,7 @@ def convert(
     artifact: str = "",
     actor: str = "",
 ) -> dict[str, Any]:
-    """Make the named variants (default: those of the policy) of the newest artifact, or of `artifact`.
+    """Make the named variants, or those of the policy, of the newest artifact or of `artifact`.
 
     Returns the records of all asked variants, which of them were made now, and seconds by stage.
     """
@@ -109,7 +110,7 @@ def convert(
     return {
         "artifact": digest,
         "made": sorted(missing),
-        "variants": [made.variant_by_recipe(key).body for key in keys.values()],
+        "variants": [dict(made.require_recipe(key).body) for key in keys.values()],
         "stages": stages.seconds,
     }
 

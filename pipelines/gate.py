@@ -41,7 +41,7 @@ def gate(
 
     Returns the report, its digest, seconds by stage, and the folder that keeps the evidence.
     """
-    prefetch("mlflow")
+    prefetch("great_expectations", "mlflow")
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
     config = load_model_config(platform.workspace, model)
@@ -62,7 +62,7 @@ def gate(
             answers["candidate"],
             parent=answers.get("parent"),
             production=answers.get("production"),
-            contract=check_contract(dataset),
+            contract=check_contract(dataset, config.gate),
             digests={"artifact": candidate.artifact, "variant": candidate.digest},
         )
         digest = keep_evidence(platform, report, answers["candidate"])
@@ -70,7 +70,8 @@ def gate(
         run = catalog.artifacts[candidate.artifact].run_id
         folder = platform.workspace.reports / digest
         platform.tracking.log_report(run, folder / "report.json", f"gates/{variant}.json")
-        platform.tracking.log_metrics(run, {f"{variant}.{k}": v for k, v in report.metrics.items()})
+        metrics = {f"{variant}.{name}": value for name, value in report.metrics.items()}
+        platform.tracking.log_metrics(run, metrics)
         publish_summary(f"gate-{model}-{variant}", markdown_summary(report))
     platform.append(model, "gate-decided", _journal_body(candidate, report, digest))
     return {
@@ -137,7 +138,7 @@ def _journal_body(candidate: VariantRecord, report: GateReport, digest: str) -> 
         "artifact": candidate.artifact,
         "variant": candidate.variant,
         "variant_digest": candidate.digest,
-        "verdict": report.verdict.name.lower(),
+        "verdict": report.verdict.label,
         "report_digest": digest,
         "metrics": dict(report.metrics),
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from infra.local.envoy import PROGRAM as FRONT_DOOR
 from pipelines.platform import Platform
 
 if TYPE_CHECKING:
+    from infra.local.stack import StackStatus
     from registry.workspace import Workspace
 
 
@@ -19,17 +21,33 @@ def overview(workspace: Workspace, only: str = "") -> dict[str, Any]:
 
     platform = Platform(workspace)
     state = status(workspace)
-    models = sorted({file.stem for file in workspace.models.glob("*.toml")})
     if only:
         workspace.require_model(only)
-        models = [only]
+    revisions = [f"{model} {release}" for model, release in state.revisions]
     return {
-        "addresses": dict(state.addresses),
-        "models": [_row(platform, model, state.revisions.get(model, {})) for model in models],
+        "addresses": addresses(state),
+        "ready": state.ready,
+        "revisions": revisions,
+        "models": [
+            _row(platform, model, [r for name, r in state.revisions if name == model])
+            for model in ([only] if only else workspace.model_names())
+        ],
     }
 
 
-def _row(platform: Platform, model: str, revisions: dict[int, str]) -> dict[str, Any]:
+def addresses(state: StackStatus) -> dict[str, str]:
+    """Where a person or a client finds each running service."""
+    found = {}
+    for service in state.services:
+        # Clients of the front door want host and port; it speaks REST and gRPC alike.
+        name, address = service.name, service.url
+        if name == FRONT_DOOR:
+            name, address = "front door", address.removeprefix("http://")
+        found[name] = address if service.ready else f"not ready: {service.detail}"
+    return found
+
+
+def _row(platform: Platform, model: str, revisions: list[int]) -> dict[str, Any]:
     serving = platform.serving(model)
     catalog = platform.catalog(model)
     live = catalog.releases.get(serving.live) if serving.live is not None else None
@@ -38,10 +56,8 @@ def _row(platform: Platform, model: str, revisions: dict[int, str]) -> dict[str,
         "model": model,
         "live": serving.live,
         "variant": live.variant if live else None,
-        "route": " ".join(f"{s.release}:{s.weight}%" for s in serving.route.shares)
-        if serving.route
-        else None,
+        "route": " ".join(f"{s.release}:{s.weight}%" for s in serving.route or ()),
         "rollout": f"{rollout.candidate} {rollout.phase}" if rollout else None,
-        "revisions": " ".join(f"{release}:{state}" for release, state in revisions.items()),
+        "revisions": " ".join(map(str, sorted(revisions))),
         "rollout_reason": rollout.reason if rollout else "",
     }

@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from canary.fold import ModelServing
     from canary.ports import Fleet, Router, Telemetry
+    from canary.states import ModelServing
     from pipelines.rollout.controller import Controller
     from registry.catalog import Catalog
     from registry.journal import Journal
@@ -90,7 +90,7 @@ class Platform:
     @cached_property
     def telemetry(self) -> Telemetry:
         """Envoy's counters."""
-        from infra.local.envoy import EnvoyTelemetry
+        from infra.local.envoy_telemetry import EnvoyTelemetry
 
         return EnvoyTelemetry(self.workspace)
 
@@ -104,7 +104,7 @@ class Platform:
         """What the journal says of the model's route and rollouts."""
         from canary.fold import fold
 
-        return fold(self.journal.read(model))
+        return fold(self.journal.read(model), model=model)
 
     def append(self, model: str, kind: str, body: dict[str, object]) -> None:
         """Journal one fact about the model, now, as this actor."""
@@ -112,9 +112,9 @@ class Platform:
 
     def controller(self) -> Controller:
         """The one that moves traffic."""
+        from pipelines.narration import announce_entry
         from pipelines.rollout.aliases import alias_writer
         from pipelines.rollout.controller import Controller
-        from pipelines.stages import announce
 
         return Controller(
             self.journal,
@@ -125,6 +125,6 @@ class Platform:
             clock=time.time,
             sleep=time.sleep,
             actor=self.actor,
-            on_event=announce,
+            on_event=announce_entry,
             aliases=alias_writer(self),
         )

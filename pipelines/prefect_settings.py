@@ -31,5 +31,7 @@ def point_prefect(workspace: Workspace) -> None:
         if address := prefect_api_url(workspace):
             os.environ["PREFECT_API_URL"] = address
         else:
-            announce("No Prefect server is up: starting one for this command (`sluice up` keeps one)")
+            announce(
+                "No Prefect server is up: starting one for this command (`sluice up` keeps one)"
+            )
             os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"

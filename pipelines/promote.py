@@ -9,6 +9,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from pipelines.model_config import load_model_config
+from pipelines.narration import outcome_of
 from pipelines.platform import Platform
 from pipelines.prefetch import prefetch
 from pipelines.publish import publish_variant
@@ -22,7 +23,7 @@ def roll_out(workspace: str, model: str, release: int, actor: str) -> dict[str, 
     platform = Platform(Workspace(Path(workspace)), actor=actor)
     plan = load_model_config(platform.workspace, model).rollout
     outcome = platform.controller().promote(model, release, plan)
-    return outcome.to_dict()
+    return outcome_of(platform.serving(model), outcome)
 
 
 @flow(name="promote", flow_run_name="promote-{model}")

@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model_repository.publishing import program_digest
 from prefect import task
 from prefect.cache_policies import INPUTS
 
 from infra.environments.locks import SERVING
-from model_repository.publishing import program_digest
+from model_repository.config import Batching
 from pipelines.model_config import ServePolicy, load_model_config
 from pipelines.platform import Platform
 from pipelines.stages import announce
@@ -76,18 +77,24 @@ def score(
     return answers, {"load_s": result["load_s"], "score_s": result["score_s"]}
 
 
+def batching_of(serve: ServePolicy) -> Batching:
+    """The policy as the repository's configuration takes it."""
+    return Batching(**serve.model_dump())
+
+
 def _score(
     work: Path, model: str, kind: str, serve: ServePolicy, dataset: SpeechDataset
 ) -> dict[str, Any]:
-    from infra.inference import score as score_through
-    from infra.local.fleet import PrivateRevision
     from model_repository.publishing import build_private
+
+    from infra.inference import score as score_through
+    from infra.local.private_revision import PrivateRevision
 
     repository = build_private(
         work / "repository", work / "variant", model, kind=kind, batching=batching_of(serve)
     )
     started = time.perf_counter()
-    with PrivateRevision(repository, model, work / "run") as revision:
+    with PrivateRevision(repository, model, log=work / "triton.log") as revision:
         loaded = time.perf_counter()
         announce(f"Scoring {len(dataset.utterances)} utterances")
         answers = score_through(

@@ -84,6 +84,13 @@ class Catalog:
         """The newest variant made by this recipe key."""
         return next((v for v in reversed(self.variants) if v.recipe_key == recipe_key), None)
 
+    def require_recipe(self, recipe_key: str) -> VariantRecord:
+        """As `find_recipe`. Raises KeyError when nothing was made by the key."""
+        found = self.find_recipe(recipe_key)
+        if found is None:
+            raise KeyError(recipe_key)
+        return found
+
     def find_variant(self, artifact: str, variant: str) -> VariantRecord | None:
         """The newest conversion of `artifact` to `variant`."""
         return next(

@@ -85,10 +85,12 @@ def _skip_comments(lines: list[str], start: int) -> int:
 
 def _holds(data: Any, key: Key) -> bool:
     for part in key:
-        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
-            data = data[part]
-        else:
+        if isinstance(data, list):
+            if not isinstance(part, int) or part >= len(data):
+                return False
+        elif not isinstance(data, dict) or part not in data:
             return False
+        data = data[part]
     return True
 
 

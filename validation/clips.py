@@ -10,6 +10,7 @@ import wave
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from registry.errors import UserError
 
 if TYPE_CHECKING:

@@ -117,7 +117,7 @@ def _sampling_upper(bootstrap: ClusterBootstrap, tail: float) -> float:
 
 def _student(bootstrap: ClusterBootstrap, tail: float) -> float:
     """Half of Student's two-sided interval, in the unit of the rate."""
-    from scipy.special import stdtrit
+    from scipy.special import stdtrit  # type: ignore[import-untyped] # scipy has no types
 
     return float(stdtrit(bootstrap.clusters - 1, 1 - tail)) * bootstrap.standard_error
 

@@ -34,7 +34,7 @@ class RareEvents:
             return 1.0
         if share >= 1:
             return 0.0
-        from scipy.special import betainc
+        from scipy.special import betainc  # type: ignore[import-untyped] # scipy has no types
 
         return float(betainc(self.trials - self.events, self.events + 1, 1 - share))
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from validation.policy import GatePolicy
 
+    Column = NDArray[np.int64] | NDArray[np.bool_]
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -42,9 +44,9 @@ class Case:
 def quality_checks(case: Case) -> Iterator[Check]:
     """Every check of answers that were given, the engine's failures first."""
     yield _failed_check(case)
-    asked = [*_limit_checks(case), *_missing_parent(case)]
-    for name, scores in case.baselines.items():
-        asked += _margin_checks(case, name, scores)
+    asked = list(_limit_checks(case))
+    for name in _compared(case.policy):
+        asked += _margin_checks(case, name)
     yield from asked or [
         error_check("quality", "no limit is set and there is nothing to compare with")
     ]
@@ -78,19 +80,35 @@ def _limit_checks(case: Case) -> Iterator[Check]:
             )
 
 
-def _missing_parent(case: Case) -> Iterator[Check]:
-    if case.policy.margins.parent is not None and "parent" not in case.baselines:
-        yield error_check("wer_over_parent", "the parent's answers were not given")
+def _compared(policy: GatePolicy) -> tuple[str, ...]:
+    """The baselines that any margin names, parent first."""
+    return tuple({**policy.margins.named(), **policy.margins_of_slices.named()})
 
 
-def _margin_checks(case: Case, name: str, baseline: Scores | Mismatch) -> Iterator[Check]:
-    policy, check = case.policy, f"wer_over_{name}"
+def _margin_checks(case: Case, name: str) -> Iterator[Check]:
+    check = f"wer_over_{name}"
+    baseline = _baseline(case, name)
+    if isinstance(baseline, Scores):
+        yield from _compare(case, check, name, baseline)
+    elif baseline.reason:
+        yield error_check(check, baseline.reason)
+
+
+def _baseline(case: Case, name: str) -> Scores | Mismatch:
+    """Sound answers to compare with; a mismatch without a reason is nothing in production."""
+    baseline = case.baselines.get(name)
+    if baseline is None:
+        return Mismatch("the parent's answers were not given" if name == "parent" else "")
     if isinstance(baseline, Mismatch):
-        yield error_check(check, f"{name}: {baseline.reason}")
-        return
-    if (share := float(baseline.failed.mean())) > policy.max_failed:
-        yield error_check(check, f"the engine failed on {share:.1%} of {name}'s answers")
-        return
+        return Mismatch(f"{name}: {baseline.reason}")
+    share = float(baseline.failed.mean())
+    if share > case.policy.max_failed:
+        return Mismatch(f"{name}: the engine failed on {share:.1%} of the set")
+    return baseline
+
+
+def _compare(case: Case, check: str, name: str, baseline: Scores) -> Iterator[Check]:
+    policy = case.policy
     for part in case.slices:
         margins = policy.margins if part.name == WHOLE else policy.margins_of_slices
         margin = margins.named().get(name)
@@ -123,12 +141,12 @@ def _too_few(case: Case, name: str, part: Slice, limit: float) -> Check | None:
 
 def _rate(case: Case, metric: str, part: Slice) -> Estimate:
     scores = case.candidate
-    over, under = {
+    columns: dict[str, tuple[Column, Column]] = {
         "wer": (scores.word_errors, scores.words),
         "cer": (scores.character_errors, scores.characters),
         "empty": (scores.empty, scores.words > 0),
-    }[metric]
-    return _estimate(case.policy, over, under, part, None)
+    }
+    return _estimate(case.policy, *columns[metric], part, None)
 
 
 def _difference(case: Case, baseline: Scores, part: Slice) -> Estimate:
@@ -142,8 +160,8 @@ def _difference(case: Case, baseline: Scores, part: Slice) -> Estimate:
 
 def _estimate(
     policy: GatePolicy,
-    over: NDArray[np.int64] | NDArray[np.bool_],
-    under: NDArray[np.int64] | NDArray[np.bool_],
+    over: Column,
+    under: Column,
     part: Slice,
     fault_cost: float | None,
 ) -> Estimate:

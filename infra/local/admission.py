@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from model_repository.golden import GoldenSet
+from model_repository.publishing import verify_release
+
 from canary.ports import Admission, RevisionState
 from infra.inference import score
 from infra.local import triton_api
-from model_repository.golden import GoldenSet
-from model_repository.publishing import verify_release
 from registry.errors import EngineError, IntegrityError
 from registry.signature import VerifyingKey
 
@@ -70,7 +71,11 @@ def _check_bytes(workspace: Workspace, model: str, release: int) -> Check:
         )
     except (IntegrityError, EngineError) as error:
         return "hash", False, str(error)
-    return "hash", True, f"{len(manifest.files)} files match the signed manifest {manifest.digest[:12]}"
+    return (
+        "hash",
+        True,
+        f"{len(manifest.files)} files match the signed manifest {manifest.digest[:12]}",
+    )
 
 
 def _check_version(endpoints: Endpoints, model: str, release: int) -> Check:

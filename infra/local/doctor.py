@@ -66,9 +66,11 @@ def _engines() -> Iterator[Check]:
     except PermanentEngineError as error:
         yield Check("Triton's Python backend", ok=False, detail=error.what, remedy="make setup")
     else:
-        yield _runs("Triton's Python backend", stub, remedy="install libpython3.11 (Debian package)")
+        yield _runs(
+            "Triton's Python backend", stub, remedy="install libpython3.11 (Debian package)"
+        )
     try:
-        from infra.local.envoy import envoy_binary  # noqa: PLC0415 - may be missing
+        from infra.local.envoy import envoy_binary
 
         yield _runs("Envoy", envoy_binary(), "--version")
     except ImportError as error:
@@ -132,7 +134,7 @@ def _disk(root: Path) -> Check:
 
 
 def _stack(workspace: Workspace) -> Iterator[Check]:
-    from infra.local.stack import blocked_port, status  # noqa: PLC0415 - needs what may be missing
+    from infra.local.stack import blocked_port, status
 
     try:
         blocked = blocked_port(workspace)
@@ -146,4 +148,3 @@ def _stack(workspace: Workspace) -> Iterator[Check]:
     for service in now.services:
         remedy = "" if service.ready else "sluice up"
         yield Check(service.title, service.ready, service.detail or service.url, remedy)
-

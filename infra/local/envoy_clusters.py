@@ -50,7 +50,7 @@ def revision_clusters(model: str, release: int, endpoints: Endpoints) -> list[Js
 
 
 def _cluster(name: str, port: int, protocol: str) -> Json:
-    options = (
+    options: Json = (
         {"http2_protocol_options": {}} if protocol == "grpc" else {"http_protocol_options": {}}
     )
     address = {"socket_address": {"address": LOOPBACK, "port_value": port}}

@@ -72,9 +72,7 @@ class EnvoyFiles:
 
     def write_clusters(self, clusters: Clusters) -> str:
         """Replace the cluster file; returns its version."""
-        return _write(
-            self._clusters, [one for key in sorted(clusters) for one in clusters[key]]
-        )
+        return _write(self._clusters, [one for key in sorted(clusters) for one in clusters[key]])
 
 
 def wanted_clusters(

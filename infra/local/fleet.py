@@ -13,7 +13,6 @@ import filelock
 
 from canary.ports import Admission, Fleet, RevisionState, RevisionStatus
 from infra.local import triton, triton_api
-from infra.local.admission import check_admission
 from infra.local.log_words import last_words
 from infra.local.private_revision import PrivateRevision
 from infra.local.revisions import RevisionRecords
@@ -92,6 +91,8 @@ class LocalFleet(Fleet):
 
     def admit(self, model: str, release: int) -> Admission:
         """Check hash, readiness, version and golden answers, in this order."""
+        from infra.local.admission import check_admission  # noqa: PLC0415
+
         endpoints = self._records.find(model, release)
         status = self.status(model, release)
         return check_admission(self._workspace, model, release, status, endpoints)
@@ -117,9 +118,7 @@ class LocalFleet(Fleet):
         for model, release in self._records.all():
             self.start(model, release)
 
-    def _status_of_ended(
-        self, model: str, release: int, process: ProcessState
-    ) -> RevisionStatus:
+    def _status_of_ended(self, model: str, release: int, process: ProcessState) -> RevisionStatus:
         words = last_words(self._supervisor.log(program_name(model, release)))
         if process.down_for_good:
             return RevisionStatus(RevisionState.FAILED, words or process.detail, process.restarts)

@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # has no stubs of its own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,23 +47,22 @@ def end_orphans(run: Path) -> int:
 def is_running(identifier: int) -> bool:
     """Whether process `identifier` runs; one that ended and was not yet collected does not."""
     try:
-        return psutil.Process(identifier).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(identifier).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
 def _belongs(process: psutil.Process, marker: str) -> bool:
     try:
-        return (
-            process.uids().real == os.getuid()
-            and process.status() != psutil.STATUS_ZOMBIE
-            and process.environ().get(MARKER) == marker
-        )
+        own = process.uids().real == os.getuid() and is_running(process.pid)
+        return bool(own and process.environ().get(MARKER) == marker)
     except (psutil.Error, OSError):
         return False
 
 
-def _signal_all(processes: tuple[psutil.Process, ...], act: Callable[[psutil.Process], None]) -> None:
+def _signal_all(
+    processes: tuple[psutil.Process, ...], act: Callable[[psutil.Process], None]
+) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             act(process)

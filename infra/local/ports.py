@@ -30,7 +30,7 @@ def free_ports(count: int) -> tuple[int, ...]:
     """
     folder = _reservations()
     candidates = random.sample(range(_FIRST, _LAST + 1), 2000)
-    found = []
+    found: list[int] = []
     for port in candidates:
         if len(found) == count:
             break

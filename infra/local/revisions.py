@@ -10,7 +10,6 @@ import json
 import re
 import secrets
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.local.ports import free_ports, is_free
@@ -19,6 +18,7 @@ from registry.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 _RECORD = re.compile(r"r(\d+)\.json")
 
@@ -69,4 +69,5 @@ class RevisionRecords:
 
 def new_endpoints() -> Endpoints:
     """Three free ports and a new secret."""
-    return Endpoints(*free_ports(3), secret=secrets.token_hex(16))
+    http, grpc, metrics = free_ports(3)
+    return Endpoints(http, grpc, metrics, secrets.token_hex(16))

@@ -7,39 +7,46 @@ left behind before a new one starts the same programs again. Nothing runs after 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
 import subprocess
 import sys
 import time
 import xmlrpc.client
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
 
-from infra.local import launch
-from infra.local.orphans import MARKER, end_orphans, find_orphans
+from infra.local.orphans import end_orphans, find_orphans
+from infra.local.programs import (
+    Program,
+    configuration,
+    daemon_environment,
+    describe,
+    stop_wait_s,
+)
 from infra.local.supervisor_rpc import CALL_TIMEOUT_S, SupervisorAbsentError, call
-from infra.local.unix_sockets import socket_path
+from infra.local.unix_sockets import remove_sockets, socket_path
 from registry.errors import PermanentEngineError, RetryableEngineError
 from registry.files import write_atomic
-from registry.quiet import QUIET_ENVIRONMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 LOCK_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 15.0
 _MARGIN_S = 5.0
 _POLL_S = 0.02
+_NO_WAIT = False
+"""The calls' own `wait` argument: the daemon would answer only once the program has settled."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
-_INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ", "USER")
-"""What programs see of the caller's environment: no proxies, no credentials, no PYTHON* settings."""
+
+
+__all__ = ["Phase", "ProcessState", "Program", "Supervisor"]
 
 
 class Phase(StrEnum):
@@ -53,26 +60,6 @@ class Phase(StrEnum):
     EXITED = "EXITED"
     FATAL = "FATAL"
     UNKNOWN = "UNKNOWN"
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What to run. `name` is `[a-z0-9-]`; `environment` comes on top of a small common one.
-
-    A program that ends on its own is started again when `autorestart` is set. One that ended
-    sooner than `settle_s` after its start counts as a failed start, and after `restarts` failed
-    starts in a row it stays down (FATAL). `stop_wait_s` is how long it may take to stop before
-    its whole group is killed.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    folder: Path = Path("/")
-    autorestart: bool = True
-    restarts: int = 3
-    settle_s: int = 5
-    stop_wait_s: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +120,7 @@ class Supervisor:
         if not _NAME.fullmatch(program.name):
             raise ValueError(f"not a program name: {program.name!r}")
         with self._locked():
-            content = json.dumps(self._describe(program), indent=1).encode()
+            content = describe(program, self.run)
             known = self.states().get(program.name)
             if known is not None and self._description(program.name).read_bytes() != content:
                 self._remove(program.name)
@@ -144,16 +131,15 @@ class Supervisor:
                 self._reload()
                 self._call_allowing("ALREADY_ADDED", "addProcessGroup", program.name)
             if known is None or not known.up:
-                self._call_allowing("ALREADY_STARTED", "startProcess", program.name, False)
+                self._call_allowing("ALREADY_STARTED", "startProcess", program.name, _NO_WAIT)
 
     def stop(self, name: str) -> None:
         """Stop `name` and wait until it is gone. Unknown or stopped already: does nothing."""
         states = self.states()
         if name not in states:
             return
-        self._call_allowing("NOT_RUNNING", "stopProcess", name, False)
-        limit_s = json.loads(self._description(name).read_bytes())["stop_wait_s"] + _MARGIN_S
-        self._wait_stopped([name], limit_s)
+        self._call_allowing("NOT_RUNNING", "stopProcess", name, _NO_WAIT)
+        self._wait_stopped([name], stop_wait_s(self._description(name)) + _MARGIN_S)
 
     def remove(self, name: str) -> None:
         """Stop `name` and forget it."""
@@ -184,7 +170,7 @@ class Supervisor:
                 )
             for path in self._programs.glob("*"):
                 path.unlink()
-            self._socket.unlink(missing_ok=True)
+            remove_sockets(self.run, self._socket)
 
     @property
     def _programs(self) -> Path:
@@ -258,46 +244,18 @@ class Supervisor:
             detail=row["spawnerr"] or row["description"],
         )
 
-    def _describe(self, program: Program) -> dict[str, Any]:
-        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        environment = inherited | QUIET_ENVIRONMENT | dict(program.environment)
-        return {
-            "command": list(program.command),
-            "environment": environment | {MARKER: str(self.run)},
-            "folder": str(program.folder),
-            "autorestart": program.autorestart,
-            "restarts": program.restarts,
-            "settle_s": program.settle_s,
-            "stop_wait_s": program.stop_wait_s,
-        }
-
     def _write_configuration(self) -> None:
-        sections = [_DAEMON]
-        for path in sorted(self._programs.glob("*.json")):
-            described = json.loads(path.read_bytes())
-            restart = "true" if described["autorestart"] else "false"
-            sections.append(
-                _PROGRAM.format(**described | {"name": path.stem, "autorestart": restart})
-            )
-        write_atomic(self.run / "supervisord.conf", "\n".join(sections).encode())
+        content = configuration(self._programs.glob("*.json"))
+        write_atomic(self.run / "supervisord.conf", content)
 
     def _launch_daemon(self) -> None:
         socket = socket_path(self.run, "supervisor.sock")
         write_atomic(self.run / "supervisor.json", json.dumps({"socket": str(socket)}).encode())
-        variables = {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
-            MARKER: str(self.run),
-            "SLUICE_RUN": str(self.run),
-            "SLUICE_LOGS": str(self.logs),
-            # Expanded twice by its reader.
-            "SLUICE_PROGRAM_LOGS": str(self.logs).replace("%", "%%"),
-            "SLUICE_SOCKET": str(socket),
-            "SLUICE_LAUNCH": shlex.join([sys.executable, "-I", "-S", str(Path(launch.__file__))]),
-        }
         command = [sys.executable, "-m", "supervisor.supervisord"]
         try:
             outcome = subprocess.run(
                 [*command, "-c", str(self.run / "supervisord.conf")],
-                env=variables,
+                env=daemon_environment(self.run, self.logs, socket),
                 cwd=self.run,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -328,10 +286,8 @@ class Supervisor:
         """Stop everything at once rather than one after the other, then the daemon itself."""
         try:
             states = self.states()
-            self._call("stopAllProcesses", False)
-            limits = [
-                json.loads(self._description(name).read_bytes())["stop_wait_s"] for name in states
-            ]
+            self._call("stopAllProcesses", _NO_WAIT)
+            limits = [stop_wait_s(self._description(name)) for name in states]
             self._wait_stopped(list(states), max(limits, default=0) + _MARGIN_S)
             self._call("shutdown")
             self._wait_absent()
@@ -360,37 +316,3 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise RetryableEngineError(f"{', '.join(names)} did not stop in {limit_s:.0f} s")
             time.sleep(_POLL_S)
-
-
-# No path stands in the configuration: its reader would take `;`, `#` and `%` in one as its own.
-_DAEMON = """\
-[supervisord]
-logfile = %(ENV_SLUICE_LOGS)s/supervisord.log
-logfile_maxbytes = 1MB
-logfile_backups = 2
-pidfile = %(ENV_SLUICE_RUN)s/supervisord.pid
-childlogdir = %(ENV_SLUICE_LOGS)s
-identifier = sluice
-
-[unix_http_server]
-file = %(ENV_SLUICE_SOCKET)s
-chmod = 0700
-
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
-"""
-_PROGRAM = """\
-[program:{name}]
-command = %(ENV_SLUICE_LAUNCH)s {name}
-autostart = true
-autorestart = {autorestart}
-startsecs = {settle_s}
-startretries = {restarts}
-stopwaitsecs = {stop_wait_s}
-stopasgroup = true
-killasgroup = true
-redirect_stderr = true
-stdout_logfile = %(ENV_SLUICE_PROGRAM_LOGS)s/{name}.log
-stdout_logfile_maxbytes = 5MB
-stdout_logfile_backups = 2
-"""

@@ -37,7 +37,9 @@ def call(path: Path, method: str, *arguments: Any, timeout_s: float = CALL_TIMEO
         ) from error
     except (OSError, http.client.HTTPException, ExpatError, xmlrpc.client.ProtocolError) as error:
         raise RetryableEngineError(
-            f"the supervisor does not answer: {error}", where=str(path), remedy="try again, or run `sluice down`"
+            f"the supervisor does not answer: {error}",
+            where=str(path),
+            remedy="try again, or run `sluice down`",
         ) from error
 
 
@@ -46,7 +48,7 @@ class _UnixTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path, self._timeout_s = path, timeout_s
 
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002 - its signature
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = UnixConnection(self._path, self._timeout_s)
         self._connection = (host, connection)  # What `close` closes.
         return connection

@@ -68,7 +68,8 @@ def backend_folder() -> Path:
     stub = root / "python_backend_stubs" / _STUB_VERSION / "triton_python_backend_stub"
     if not SERVING.is_complete() or not stub.exists():
         raise PermanentEngineError(
-            "the serving environment is not installed", where=str(SERVING.path),
+            "the serving environment is not installed",
+            where=str(SERVING.path),
             remedy="run `make setup`",
         )
     try:
@@ -120,13 +121,17 @@ def environment(predictions: Path | None) -> dict[str, str]:
     """
     recorded = {} if predictions is None else {PREDICTION_LOG_VARIABLE: str(predictions)}
     libraries = SERVING.site_packages / "nvidia_pytriton.libs"
-    return QUIET_ENVIRONMENT | recorded | {
-        "PATH": f"{SERVING.path / 'bin'}:{os.defpath}",
-        "PYTHONPATH": str(SERVING.site_packages),
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "LD_LIBRARY_PATH": str(libraries),
-        "VIRTUAL_ENV": str(SERVING.path),
-        # One revision among several: arenas of many threads cost memory and win nothing here.
-        "MALLOC_ARENA_MAX": "2",
-    }
+    return (
+        QUIET_ENVIRONMENT
+        | recorded
+        | {
+            "PATH": f"{SERVING.path / 'bin'}:{os.defpath}",
+            "PYTHONPATH": str(SERVING.site_packages),
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "LD_LIBRARY_PATH": str(libraries),
+            "VIRTUAL_ENV": str(SERVING.path),
+            # One revision among several: arenas of many threads cost memory and win nothing here.
+            "MALLOC_ARENA_MAX": "2",
+        }
+    )

@@ -51,7 +51,12 @@ def _ask(method: str, url: str, **options: Any) -> httpx.Response | None:
     """The response, None when nobody answers in time."""
     try:
         return httpx.request(
-            method, url, timeout=TIMEOUT_S, trust_env=False, verify=False, **options  # noqa: S501
+            method,
+            url,
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            verify=False,  # noqa: S501 - plain HTTP; no certificates to load
+            **options,
         )
     except httpx.TransportError:
         return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import socket
 import tempfile
 from hashlib import sha256
@@ -39,6 +40,13 @@ def socket_path(run: Path, name: str) -> Path:
             remedy="remove that folder",
         )
     return folder / name
+
+
+def remove_sockets(run: Path, known: Path) -> None:
+    """Remove the socket `known` of `run`, and the short folder when it lies in one."""
+    known.unlink(missing_ok=True)
+    if known.parent != run:
+        shutil.rmtree(known.parent, ignore_errors=True)
 
 
 class UnixConnection(http.client.HTTPConnection):

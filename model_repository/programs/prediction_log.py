@@ -15,11 +15,11 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pyarrow
-import pyarrow.parquet
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
 ENVIRONMENT_VARIABLE = "SLUICE_PREDICTION_LOG"
 """Names the root folder; without it nothing is recorded."""
 
-PREDICTION_SCHEMA = pyarrow.schema(
+PREDICTION_SCHEMA = pa.schema(
     [
-        ("at", pyarrow.timestamp("us", tz="UTC")),
-        ("session", pyarrow.string()),
-        ("request", pyarrow.string()),
-        ("model", pyarrow.string()),
-        ("release", pyarrow.int64()),
-        ("variant", pyarrow.string()),
-        ("duration_s", pyarrow.float64()),
-        ("rms", pyarrow.float64()),
-        ("speech_ratio", pyarrow.float64()),
-        ("snr_db", pyarrow.float64()),
-        ("sample_rate", pyarrow.int64()),
-        ("length_chars", pyarrow.int64()),
-        ("token_count", pyarrow.int64()),
-        ("chars_per_s", pyarrow.float64()),
-        ("compression_ratio", pyarrow.float64()),
-        ("average_log_probability", pyarrow.float64()),
-        ("no_speech_probability", pyarrow.float64()),
-        ("empty", pyarrow.bool_()),
-        ("looping", pyarrow.bool_()),
-        ("latency_ms", pyarrow.float64()),
-        ("error", pyarrow.string()),
+        ("at", pa.timestamp("us", tz="UTC")),
+        ("session", pa.string()),
+        ("request", pa.string()),
+        ("model", pa.string()),
+        ("release", pa.int64()),
+        ("variant", pa.string()),
+        ("duration_s", pa.float64()),
+        ("rms", pa.float64()),
+        ("speech_ratio", pa.float64()),
+        ("snr_db", pa.float64()),
+        ("sample_rate", pa.int64()),
+        ("length_chars", pa.int64()),
+        ("token_count", pa.int64()),
+        ("chars_per_s", pa.float64()),
+        ("compression_ratio", pa.float64()),
+        ("average_log_probability", pa.float64()),
+        ("no_speech_probability", pa.float64()),
+        ("empty", pa.bool_()),
+        ("looping", pa.bool_()),
+        ("latency_ms", pa.float64()),
+        ("error", pa.string()),
     ]
 )
 """One row a request. `at` is when its answer was ready; `latency_ms` is the time in the model's
@@ -118,7 +118,7 @@ class PredictionLog:
             for hour, part in _by_hour(rows).items():
                 try:
                     self._write(hour, part)
-                except (OSError, pyarrow.ArrowException, TypeError, ValueError) as error:
+                except (OSError, pa.ArrowException, TypeError, ValueError) as error:
                     self._count_dropped(len(part), str(error))
 
     def _collect(self) -> tuple[list[Mapping[str, Any]], bool]:
@@ -145,11 +145,11 @@ class PredictionLog:
             field.name: [self._same.get(field.name, row.get(field.name)) for row in rows]
             for field in PREDICTION_SCHEMA
         }
-        columns["at"] = [datetime.fromtimestamp(row["at"], tz=timezone.utc) for row in rows]
-        table = pyarrow.table(columns, schema=PREDICTION_SCHEMA)
+        columns["at"] = [datetime.fromtimestamp(row["at"], tz=UTC) for row in rows]
+        table = pa.table(columns, schema=PREDICTION_SCHEMA)
         try:
             with staged.open("wb") as file:
-                pyarrow.parquet.write_table(table, file)
+                pq.write_table(table, file)
                 file.flush()
                 os.fsync(file.fileno())
             staged.rename(folder / name)

@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,7 @@ class ConvertedVariant:
     parity: Mapping[str, float]
 
 
-def convert(
+def convert(  # noqa: PLR0913 - each is named by its caller
     kind: str,
     source: Path,
     variants: Sequence[str],
@@ -165,10 +165,8 @@ def _wait(command: list[str], scratch: Path, words: IO[bytes], limits: Limits) -
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
     # The group outlives its leader when a grandchild is left, so it is killed in any case.
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait()
     if child.stdin:
         child.stdin.close()

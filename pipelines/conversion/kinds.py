@@ -14,7 +14,7 @@ from pipelines.conversion.recipes import RECIPES
 from registry.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -23,8 +23,8 @@ class Kind:
     """One kind of model."""
 
     name: str
-    inspect: Callable[[Path], whisper_source.WhisperFacts]
-    """Checks a source folder without opening it by any framework; raises UserError."""
+    inspect: Callable[[Path], Mapping[str, float]]
+    """Facts of a source folder, none of which opens it by a framework; raises UserError."""
     converter: str
     """The module that the converter's interpreter runs."""
     variants: tuple[str, ...]
@@ -34,7 +34,7 @@ class Kind:
 
 WHISPER = Kind(
     name="whisper",
-    inspect=whisper_source.inspect,
+    inspect=whisper_source.facts,
     converter="pipelines.conversion.whisper",
     variants=tuple(recipe.variant for recipe in RECIPES["whisper"]),
     program="whisper",

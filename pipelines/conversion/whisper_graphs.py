@@ -102,7 +102,8 @@ def export_encoder(model: Any, path: Path) -> None:
         inputs=["input_features"],
         outputs=["encoder_hidden", *cross_names(layers)],
         dynamic={
-            name: {0: "batch"} for name in ("input_features", "encoder_hidden", *cross_names(layers))
+            name: {0: "batch"}
+            for name in ("input_features", "encoder_hidden", *cross_names(layers))
         },
     )
 

@@ -200,7 +200,7 @@ def probe(samples: int, sample_rate: int) -> NDArray[np.float32]:
         *(0.2 * vowel for vowel in vowels),
         0.2 * vowels[1] + 0.02 * white[2],
     ]
-    return np.clip(np.stack(sounds), -1, 1).astype(np.float32)
+    return np.asarray(np.clip(np.stack(sounds), -1, 1), dtype=np.float32)
 
 
 def _vowel(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import math
 import stat
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from registry.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 REQUIRED = (
     "config.json",
@@ -36,7 +38,18 @@ ALLOWED = (
 )
 """Every file that may be there; a file that nothing reads is a file that nobody checked."""
 
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".msgpack")
+_PICKLES = (
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".pkl",
+    ".pickle",
+    ".joblib",
+    ".npy",
+    ".npz",
+    ".msgpack",
+)
 _CODE = (".py", ".so", ".h5", ".keras")
 _MAX_HEADER = 100 * 1024 * 1024  # safetensors' own limit
 _MAX_JSON = 64 * 1024 * 1024
@@ -77,7 +90,7 @@ def inspect(folder: Path) -> WhisperFacts:
     preprocessor = _read_object(folder / "preprocessor_config.json")
     _read_object(folder / "generation_config.json")
     _read_object(folder / "tokenizer.json")
-    facts = WhisperFacts(
+    found = WhisperFacts(
         sample_rate=_integer(folder / "preprocessor_config.json", preprocessor, "sampling_rate"),
         window_samples=_window_samples(folder, config, preprocessor),
         mel_bands=_integer(folder / "config.json", config, "num_mel_bins"),
@@ -88,8 +101,14 @@ def inspect(folder: Path) -> WhisperFacts:
         max_tokens=_integer(folder / "config.json", config, "max_target_positions"),
         parameters=sum(math.prod(tensor["shape"]) for tensor in tensors.values()),
     )
-    _check_shapes(folder, facts, tensors)
-    return facts
+    _check_shapes(folder, found, tensors)
+    return found
+
+
+def facts(folder: Path) -> dict[str, float]:
+    """What `inspect` finds, as plain values by name, `window_s` among them."""
+    found = inspect(folder)
+    return asdict(found) | {"window_s": found.window_s}
 
 
 def _check_files(folder: Path) -> None:
@@ -131,7 +150,9 @@ def _check_file(path: Path) -> None:
 
 def _check_architecture(path: Path, config: dict[str, Any]) -> None:
     architectures = config.get("architectures")
-    if config.get("model_type") != "whisper" or architectures != ["WhisperForConditionalGeneration"]:
+    if config.get("model_type") != "whisper" or architectures != [
+        "WhisperForConditionalGeneration"
+    ]:
         raise UserError(
             f"is not a Whisper: model_type {config.get('model_type')!r}, "
             f"architectures {architectures!r}",

@@ -100,7 +100,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     try:
         lived.json("up")
         lived.json("register", MODEL, str(GRID / "models" / "whisper-grid"))
-        lived.json("convert", MODEL, "-v", "onnx-fp32", "-v", "openvino-fp16", "-v", "openvino-int8")
+        lived.json(
+            "convert", MODEL, "-v", "onnx-fp32", "-v", "openvino-fp16", "-v", "openvino-int8"
+        )
         lived.json("gate", MODEL, "-v", "openvino-fp16")
         lived.json("promote", MODEL, "-v", "openvino-fp16")
         yield lived

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import wave
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import psutil
@@ -18,8 +18,6 @@ import pytest
 from .conftest import GRID, MODEL
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from .conftest import Home
@@ -55,7 +53,7 @@ class Traffic:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._work, args=(n,)) for n in range(4)]
 
-    def __enter__(self) -> Traffic:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -66,7 +64,7 @@ class Traffic:
             thread.join(timeout=30)
 
     def _work(self, worker: int) -> None:
-        import tritonclient.http as http
+        from tritonclient import http
 
         samples = [waveform(row) for row in clips(10)]
         with http.InferenceServerClient(self.address) as client:
@@ -110,8 +108,7 @@ def test_the_evidence_of_a_gate_is_kept_and_is_what_was_decided(home: Home) -> N
 
 
 def test_plain_clients_are_answered_by_the_release_over_both_protocols(home: Home) -> None:
-    import tritonclient.grpc as grpc
-    import tritonclient.http as http
+    from tritonclient import grpc, http
 
     address, row = home.front_door(), clips(1)[0]
     with http.InferenceServerClient(address) as client:
@@ -228,7 +225,7 @@ def test_down_leaves_nothing_running_and_up_serves_again(home: Home) -> None:
     assert set(traffic.releases) == {2}
 
 
-def test_the_history_is_a_chain(home: Home, tmp_path: Path) -> None:
+def test_the_history_is_a_chain(home: Home) -> None:
     entries = home.history()
     assert [entry["sequence"] for entry in entries] == list(range(1, len(entries) + 1))
     assert {"artifact-registered", "gate-decided", "rollout-started", "rollback-requested"} <= {

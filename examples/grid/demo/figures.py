@@ -47,9 +47,7 @@ def faulty_release(story: Story) -> int:
 
 
 def is_faulty_answer(story: Story, record: Record, faulty: int) -> bool:
-    """Whether an error is the faulty release's own: an utterance that it cannot answer, while it
-    was in the route.
-    """
+    """Whether an error is the faulty release's own: an utterance that it cannot answer, in time."""
     began, ended = rollout_times(story, faulty)
     return (
         bool(record["error"])

@@ -1,0 +1,1 @@
+"""Drives rollouts: the one place where the pure state machine meets the engines."""

@@ -1,0 +1,127 @@
+"""How each effect is done to the world: read first, change what is not so already, then look.
+
+Every function returns what was seen, for the journal, and raises a SluiceError when the effect
+could not be done or not be confirmed. Nothing here knows why an effect is wanted.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from canary.effects import shares_to_json
+from canary.ports import RevisionState, Route
+from canary.rollout import AdmitRevision, SetAlias, StartRevision, StopRevision, WriteRoute
+from registry.errors import PermanentEngineError, RetryableEngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from canary.ports import Fleet, Router, Telemetry
+    from canary.rollout import Effect
+
+ATTEMPTS = 5
+"""Tries of one call that may go through later; with the waits below they take 1.5 s and more."""
+
+FIRST_WAIT_S = 0.1
+
+CONFIRM_LOOKS = 100
+CONFIRM_WAIT_S = 0.02
+"""A written route is used within milliseconds by Envoy, within a second or two by a gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ports, the aliases of the model registry, and time."""
+
+    fleet: Fleet
+    router: Router
+    telemetry: Telemetry
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    aliases: Callable[[str, str, int], None] | None = None
+    """Called with model, alias and release; None when no registry is to be told."""
+
+    def retry[Seen](self, call: Callable[[], Seen]) -> Seen:
+        """The call's result; waits longer each time that it raises RetryableEngineError."""
+        for attempt in range(ATTEMPTS - 1):
+            try:
+                return call()
+            except RetryableEngineError:
+                self.sleep(FIRST_WAIT_S * 2**attempt)
+        return call()
+
+
+def act(world: World, model: str, effect: Effect, token: int) -> dict[str, Any]:
+    """Do `effect` under the lease's fencing token and return what was seen afterwards."""
+    if isinstance(effect, StartRevision):
+        return world.retry(lambda: _start(world, model, effect.release))
+    if isinstance(effect, AdmitRevision):
+        return world.retry(lambda: _admit(world, model, effect.release))
+    if isinstance(effect, WriteRoute):
+        route = Route(model, effect.shares, token)
+        return world.retry(lambda: _write(world, route))
+    if isinstance(effect, StopRevision):
+        return world.retry(lambda: _stop(world, model, effect.release))
+    return world.retry(lambda: _alias(world, model, effect))
+
+
+def _start(world: World, model: str, release: int) -> dict[str, Any]:
+    before = world.fleet.status(model, release).state
+    if before is RevisionState.FAILED:
+        world.fleet.stop(model, release)
+    if before in (RevisionState.FAILED, RevisionState.ABSENT):
+        world.fleet.start(model, release)
+    state = world.fleet.status(model, release).state
+    if state is RevisionState.ABSENT:
+        raise RetryableEngineError(f"release {release} was started but is not there", where=model)
+    return {"state": state.value}
+
+
+def _admit(world: World, model: str, release: int) -> dict[str, Any]:
+    admission = world.fleet.admit(model, release)
+    return {"admitted": admission.admitted, "checks": [list(check) for check in admission.checks]}
+
+
+def _write(world: World, route: Route) -> dict[str, Any]:
+    if not _written(world, route):
+        world.router.write(route)
+    for _ in range(CONFIRM_LOOKS):
+        seen = world.router.read(route.model)
+        if seen is not None and seen.shares == route.shares:
+            return {"shares": shares_to_json(seen.shares)}
+        world.sleep(CONFIRM_WAIT_S)
+    raise RetryableEngineError("the router does not use the written route", where=route.model)
+
+
+def _written(world: World, route: Route) -> bool:
+    """Whether the router has the route already, under this token: an older one could be replaced
+    by a controller that does not know yet that it was fenced off.
+    """
+    # A router that cannot be read may still be written to, and going back must not wait.
+    with suppress(RetryableEngineError):
+        seen = world.router.read(route.model)
+        return seen is not None and seen.shares == route.shares and seen.token >= route.token
+    return False
+
+
+def _stop(world: World, model: str, release: int) -> dict[str, Any]:
+    before = world.fleet.status(model, release).state
+    if before is RevisionState.ABSENT:
+        return {"state": before.value}
+    route = world.router.read(model)
+    if before is RevisionState.READY and route is not None and route.weight_of(release):
+        weight = route.weight_of(release)
+        raise PermanentEngineError(f"release {release} still gets {weight} %", where=model)
+    world.fleet.stop(model, release)
+    state = world.fleet.status(model, release).state
+    if state is not RevisionState.ABSENT:
+        raise RetryableEngineError(f"release {release} was stopped but is {state}", where=model)
+    return {"state": state.value}
+
+
+def _alias(world: World, model: str, effect: SetAlias) -> dict[str, Any]:
+    if world.aliases is not None:
+        world.aliases(model, effect.alias, effect.release)
+    return {}

@@ -1,0 +1,190 @@
+"""One controller's turn with one model: journal first, act, confirm by looking, until it is done.
+
+A turn lasts as long as its lease. When the lease is lost the journal and the router refuse this
+controller, FencedError goes up, and nothing more is done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from canary.effects import shares_to_json
+from canary.rollout import (
+    DecisionName,
+    Done,
+    ModelServing,
+    Observation,
+    Observe,
+    Perform,
+    advance,
+    decide,
+    next_action,
+    says_something,
+)
+from pipelines.rollout.acting import act
+from registry.errors import FencedError, SluiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from canary.ports import ArmCounters, RevisionStatus
+    from canary.rollout import NumberedEffect
+    from pipelines.rollout.acting import World
+    from registry.journal import Entry, Journal
+    from registry.lease import Lease, Leases
+
+DEFAULT_TICK_S = 0.25
+"""Seconds between looks when no plan says otherwise."""
+
+
+class Turn:
+    """One lease on one model, and the state that its journal tells."""
+
+    def __init__(
+        self,
+        world: World,
+        journal: Journal,
+        leases: Leases,
+        lease: Lease,
+        *,
+        actor: str,
+        ttl_s: float,
+        on_event: Callable[[Entry], None] | None,
+    ) -> None:
+        self.world = world
+        self.journal = journal
+        self.leases = leases
+        self.lease = lease
+        self.model = lease.model
+        self.actor = actor
+        self.ttl_s = ttl_s
+        self.on_event = on_event
+        self.serving = ModelServing(lease.model)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Fold in what was written since, by this controller or by a person."""
+        for entry in self.journal.read(self.model, self.serving.sequence):
+            self.serving = advance(self.serving, entry)
+
+    def record(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Write one entry under the lease and fold it in."""
+        entry = self.journal.append(
+            self.model, kind, body, actor=self.actor, at=self.world.clock(), lease=self.lease
+        )
+        self.catch_up()
+        if self.on_event is not None:
+            self.on_event(entry)
+
+    def drive(self) -> Done:
+        """Do what is next until nothing is; raises FencedError when another controller took over."""
+        while True:
+            self._renew()
+            self.catch_up()
+            action = next_action(self.serving, self.world.clock())
+            if isinstance(action, Done):
+                return action
+            if isinstance(action, Perform):
+                self._perform(action.effect)
+            elif isinstance(action, Observe):
+                self._observe(action)
+            else:
+                self.record(action.kind, action.body)
+
+    def look(self, releases: Iterable[int] = ()) -> None:
+        """See what is so before acting on a belief; all known releases unless some are named."""
+        known = set(releases) or {*self.serving.warm, *self._running(), *self._named()}
+        statuses = self._statuses(sorted(known))
+        try:
+            route = self.world.retry(lambda: self.world.router.read(self.model))
+        except FencedError:
+            raise
+        except SluiceError:
+            route = None
+        observation = Observation(self.world.clock(), statuses)
+        shares = None if route is None else shares_to_json(route.shares)
+        self.record("looked", {"observation": observation.to_json(), "route": shares})
+
+    def _named(self) -> set[int]:
+        rollout = self.serving.rollout
+        named = {self.serving.live, self.serving.previous}
+        if rollout is not None:
+            named |= {rollout.candidate, rollout.baseline, rollout.target}
+        return {release for release in named if release is not None}
+
+    def _running(self) -> tuple[int, ...]:
+        try:
+            return self.world.retry(lambda: self.world.fleet.running(self.model))
+        except FencedError:
+            raise
+        except SluiceError:
+            return ()
+
+    def _renew(self) -> None:
+        now = self.world.clock()
+        if self.lease.expires_at - now < self.ttl_s / 2:
+            self.lease = self.leases.renew(self.lease, now=now, ttl_s=self.ttl_s)
+
+    def _perform(self, numbered: NumberedEffect) -> None:
+        self.record("effect-started", numbered.to_json())
+        try:
+            observed = act(self.world, self.model, numbered.effect, self.lease.token)
+        except FencedError:
+            raise
+        except SluiceError as error:
+            self.record("effect-failed", {"effect": numbered.number, "reason": str(error)})
+            return
+        self.record("effect-confirmed", {"effect": numbered.number, "observed": observed})
+
+    def _observe(self, wanted: Observe) -> None:
+        observation = self._observation(wanted)
+        decision = decide(self.serving, observation)
+        known = self.serving.beliefs
+        if decision.name is not DecisionName.HOLD or says_something(self.serving, observation):
+            body = {**decision.to_json(), "observation": observation.to_json()}
+            if self.serving.rollout is None:
+                self.record("looked", self._as_look(observation))
+            else:
+                self.record("decided", body)
+        if decision.name is DecisionName.HOLD and self.serving.beliefs == known:
+            rollout = self.serving.rollout
+            self.world.sleep(rollout.plan.tick_s if rollout else DEFAULT_TICK_S)
+
+    def _as_look(self, observation: Observation) -> dict[str, Any]:
+        """Without a rollout nothing is decided: the observation is a look, the route as it was."""
+        route = self.serving.route
+        shares = None if route is None else shares_to_json(route)
+        return {"observation": observation.to_json(), "route": shares}
+
+    def _observation(self, wanted: Observe) -> Observation:
+        statuses = self._statuses(wanted.releases)
+        counters, blind = self._counters() if wanted.counters else (None, "")
+        return Observation(self.world.clock(), statuses, counters, blind)
+
+    def _statuses(self, releases: Iterable[int]) -> dict[int, RevisionStatus]:
+        """What could be seen; a release that the fleet cannot be asked about is left out."""
+        statuses = {}
+        for release in releases:
+            try:
+                statuses[release] = self._status(release)
+            except FencedError:
+                raise
+            except SluiceError:
+                continue
+        return statuses
+
+    def _status(self, release: int) -> RevisionStatus:
+        return self.world.retry(lambda: self.world.fleet.status(self.model, release))
+
+    def _counters(self) -> tuple[Mapping[int, ArmCounters] | None, str]:
+        rollout = self.serving.rollout
+        if rollout is None:
+            return None, ""
+        slow_ms = rollout.plan.slow_ms
+        try:
+            counters = self.world.retry(lambda: self.world.telemetry.read(self.model, slow_ms))
+        except FencedError:
+            raise
+        except SluiceError as error:
+            return None, str(error)
+        return counters, ""

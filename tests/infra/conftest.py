@@ -1,0 +1,27 @@
+"""One front door for a module's tests; each test uses a model name of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .toys import open_door
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .toys import Door
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    with open_door(tmp_path_factory.mktemp("door")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    """A model name that no other test uses."""
+    name = request.node.name.removeprefix("test_").split("[")[0].replace("_", "-")
+    return str(name)[:40].strip("-")

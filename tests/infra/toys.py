@@ -1,0 +1,206 @@
+"""A workspace with toy models that Triton really serves, and clients of its front door."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+
+from canary.ports import RevisionState, Route, Share
+from infra.local.envoy import EnvoyRouter, EnvoyTelemetry
+from infra.local.fleet import LocalFleet
+from infra.local.orphans import find_orphans
+from infra.local.ports import free_ports
+from infra.local.services import Ports, is_ready, service_program
+from infra.local.supervision import Supervisor
+from model_repository.config import Batching, render_config
+from registry.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from canary.ports import RevisionStatus
+
+TOY = Path(__file__).with_name("toy_model.py")
+READY_S = 60.0
+REFUSED, BROKEN, DIES = 1, 2, 3
+
+
+def make_workspace(root: Path, settings: str = "") -> Workspace:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "sluice.toml").write_text(settings)
+    return Workspace(root)
+
+
+def lay_out(repository: Path, model: str, release: int, **behaviour: Any) -> Path:
+    """Put a toy release into a repository; returns its folder."""
+    folder = repository / model / str(release)
+    folder.mkdir(parents=True)
+    shutil.copy(TOY, folder / "model.py")
+    (folder / "behaviour.json").write_text(json.dumps(behaviour))
+    configs = repository / model / "configs"
+    configs.mkdir(exist_ok=True)
+    text = render_config(
+        model,
+        release,
+        batching=Batching(max_batch_size=1, queue_delay_us=0, instances=4, threads=1),
+        warm_up_samples=1,
+        parameters={},
+    )
+    (configs / f"r{release}.pbtxt").write_text(text)
+    return folder
+
+
+def await_state(
+    fleet: LocalFleet, model: str, release: int, *states: RevisionState
+) -> RevisionStatus:
+    deadline = time.monotonic() + READY_S
+    while (status := fleet.status(model, release)).state not in states:
+        assert time.monotonic() < deadline, status
+        time.sleep(0.05)
+    return status
+
+
+@dataclass(frozen=True)
+class Served:
+    """One answer as a client saw it."""
+
+    status: int
+    release: int
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Door:
+    """A workspace whose front door is open."""
+
+    workspace: Workspace
+    port: int
+
+    @property
+    def fleet(self) -> LocalFleet:
+        return LocalFleet(self.workspace)
+
+    @property
+    def router(self) -> EnvoyRouter:
+        return EnvoyRouter(self.workspace)
+
+    @property
+    def telemetry(self) -> EnvoyTelemetry:
+        return EnvoyTelemetry(self.workspace)
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(self.workspace.run, self.workspace.logs)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def serve(self, model: str, *releases: int, **behaviour: Any) -> None:
+        """Lay out the releases, start them and wait until they are ready."""
+        for release in releases:
+            lay_out(self.workspace.repository, model, release, **behaviour)
+            self.fleet.start(model, release)
+        for release in releases:
+            await_state(self.fleet, model, release, RevisionState.READY)
+
+    def route(self, model: str, *shares: tuple[int, int], token: int = 1) -> None:
+        self.router.write(Route(model, tuple(Share(*share) for share in shares), token))
+
+    def rest(
+        self,
+        client: httpx.Client,
+        model: str,
+        *,
+        outcome: int = 0,
+        sleep_ms: float = 0,
+        session: str | None = None,
+    ) -> Served:
+        body = {
+            "inputs": [
+                {
+                    "name": "waveform",
+                    "datatype": "FP32",
+                    "shape": [1, 2],
+                    "data": [sleep_ms, outcome],
+                }
+            ]
+        }
+        headers = {} if session is None else {"x-session-id": session}
+        started = time.perf_counter()
+        response = client.post(f"{self.url}/v2/models/{model}/infer", json=body, headers=headers)
+        seconds = time.perf_counter() - started
+        release = int(response.headers.get("x-sluice-release", 0))
+        outputs = response.json().get("outputs", [{"data": [""]}])
+        return Served(response.status_code, release, outputs[0]["data"][0], seconds)
+
+    def grpc(
+        self,
+        client: Any,
+        model: str,
+        *,
+        outcome: int = 0,
+        sleep_ms: float = 0,
+        session: str | None = None,
+    ) -> str:
+        """The transcript; raises the client's own error."""
+        import tritonclient.grpc as grpcclient
+
+        tensor = grpcclient.InferInput("waveform", [1, 2], "FP32")
+        tensor.set_data_from_numpy(np.array([[sleep_ms, outcome]], dtype=np.float32))
+        headers = None if session is None else {"x-session-id": session}
+        result = client.infer(model, [tensor], headers=headers, client_timeout=30)
+        return str(result.as_numpy("transcript").reshape(-1)[0].decode())
+
+
+def client() -> httpx.Client:
+    return httpx.Client(trust_env=False, timeout=30)
+
+
+@contextlib.contextmanager
+def grpc_client(door: Door) -> Iterator[Any]:
+    import tritonclient.grpc as grpcclient
+
+    with grpcclient.InferenceServerClient(f"127.0.0.1:{door.port}") as opened:
+        yield opened
+
+
+def in_parallel(count: int, workers: int, act: Any) -> list[Any]:
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(act, range(count)))
+
+
+@contextlib.contextmanager
+def open_door(root: Path) -> Iterator[Door]:
+    """A front door without Prefect; nothing of it runs afterwards."""
+    workspace = make_workspace(root)
+    ports = Ports(*free_ports(3))
+    supervisor = Supervisor(workspace.run, workspace.logs)
+    supervisor.ensure()
+    try:
+        supervisor.start(service_program(workspace, "envoy", ports))
+        deadline = time.monotonic() + READY_S
+        while not is_ready(workspace, "envoy", ports):
+            assert time.monotonic() < deadline, supervisor.log("envoy").read_text()
+            time.sleep(0.02)
+        yield Door(workspace, ports.front_door)
+    finally:
+        supervisor.shutdown()
+    assert find_orphans(workspace.run) == ()
+
+
+def counts(served: list[Served]) -> Mapping[int, int]:
+    found: dict[int, int] = {}
+    for one in served:
+        found[one.release] = found.get(one.release, 0) + 1
+    return found
