@@ -57,6 +57,20 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - a person gets one line, the traceback goes to a file
+        sys.stderr.write(f"error: {_keep_traceback(error)}\n")
+        sys.exit(2)
+
+
+def _keep_traceback(error: Exception) -> str:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="sluice-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.writelines(traceback.format_exception(error))
+    return f"this is a bug in sluice: {type(error).__name__}; please report {file.name}"
 
 
 if __name__ == "__main__":

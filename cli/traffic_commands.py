@@ -20,8 +20,7 @@ from cli.session import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from canary.states import ModelServing, Outcome
-    from pipelines.platform import Platform
+    from canary.states import ModelServing
 
 OUTCOME_EXIT_CODES = {
     "settled": 0,
@@ -60,7 +59,7 @@ def promote(
     except KeyboardInterrupt:
         _tell_where_traffic_is(model)
         raise
-    emit(output, result, lambda: _show_rollout(model, result))
+    emit(output, result, lambda: _show_rollout(result))
     raise typer.Exit(OUTCOME_EXIT_CODES[result["rollout"]["outcome"]])
 
 
@@ -79,8 +78,8 @@ def rollback(
     platform = open_platform()
     platform.workspace.require_model(model)
     with progress():
-        outcome = platform.controller().rollback(model, to or None, reason=reason)
-    _emit_outcome(output, platform, model, outcome)
+        result = platform.controller().rollback(model, to or None, reason).to_dict()
+    emit(output, result, lambda: _show_result(result))
 
 
 def pause(
@@ -94,9 +93,8 @@ def pause(
     """
     platform = open_platform()
     platform.workspace.require_model(model)
-    platform.controller().pause(model, reason=reason)
-    value = {"model": model, "asked": "pause"}
-    emit(output, value, lambda: print_pairs(value.items()))
+    result = platform.controller().request_pause(model, reason).to_dict()
+    emit(output, result, lambda: _show_result(result))
 
 
 def resume(
@@ -112,9 +110,9 @@ def resume(
     platform = open_platform()
     platform.workspace.require_model(model)
     with progress():
-        outcome = platform.controller().resume(model)
-    _emit_outcome(output, platform, model, outcome)
-    raise typer.Exit(OUTCOME_EXIT_CODES[outcome.value])
+        result = platform.controller().resume(model).to_dict()
+    emit(output, result, lambda: _show_result(result))
+    raise typer.Exit(OUTCOME_EXIT_CODES[result["outcome"]])
 
 
 def history(
@@ -167,23 +165,22 @@ def _clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%m-%d %H:%M:%S")
 
 
-def _emit_outcome(output: Output, platform: Platform, model: str, outcome: Outcome) -> None:
-    from pipelines.narration import outcome_of
-
-    value = outcome_of(platform.serving(model), outcome)
-    emit(output, value, lambda: print_pairs(value.items()))
-
-
-def _show_rollout(model: str, result: Mapping[str, Any]) -> None:
-    release, rollout = result["release"], result["rollout"]
+def _show_result(result: Mapping[str, Any]) -> None:
+    route = ", ".join(f"release {release} {weight} %" for release, weight in result["route"])
     print_pairs(
         [
-            ("model", model),
-            ("release", f"{release['release']} ({release['variant']})"),
-            ("outcome", rollout["outcome"]),
-            ("reason", rollout["reason"]),
+            ("model", result["model"]),
+            ("outcome", result["outcome"]),
+            ("reason", result["reason"]),
+            ("traffic", route or "none"),
         ]
     )
+
+
+def _show_rollout(result: Mapping[str, Any]) -> None:
+    release = result["release"]
+    print_pairs([("release", f"{release['release']} ({release['variant']})")])
+    _show_result(result["rollout"])
     print_table(["stage", "seconds"], result["stages"].items())
 
 

@@ -122,7 +122,7 @@ def _constant(
     if chance > budget:
         return None
     share = same / present if present else 0.0
-    detail = f"every value is {value:g}, which {share:.1%} of the reference's units are"
+    detail = f"every value is {value:g}, as in {share:.1%} of the reference's units"
     return Finding(FindingKind.CONSTANT, name, detail, chance)
 
 

@@ -16,9 +16,9 @@ from pipelines.conversion.child import convert as convert_in_child
 from pipelines.conversion.recipes import recipe_key, recipe_of
 from pipelines.model_config import ModelConfig, load_model_config
 from pipelines.platform import Platform
-from pipelines.prefetch import prefetch
 from pipelines.stages import Stages, announce
 from registry.errors import PermanentEngineError, UserError
+from registry.prefetch import prefetch
 from registry.workspace import Workspace
 
 if TYPE_CHECKING:

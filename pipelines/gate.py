@@ -14,11 +14,11 @@ from prefect.cache_policies import NO_CACHE
 from pipelines.convert import chosen_artifact
 from pipelines.model_config import load_model_config
 from pipelines.platform import Platform
-from pipelines.prefetch import prefetch
 from pipelines.scoring import score
 from pipelines.stages import Stages
 from registry.errors import UserError
 from registry.files import canonical_json, write_atomic
+from registry.prefetch import prefetch, prefetched
 from registry.workspace import Workspace
 from validation.contracts import check_contract
 from validation.dataset import SpeechDataset
@@ -56,6 +56,7 @@ def gate(
         with stages.stage("evaluate", f"Starting a private revision: {role} {record.variant}"):
             answers[role], _ = score(platform, model, record.digest, dataset)
     with stages.stage("judge", "Judging"):
+        prefetched()
         report = judge(
             config.gate,
             dataset,

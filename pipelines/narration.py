@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipelines.stages import announce
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from canary.states import ModelServing, Outcome
     from registry.journal import Entry
 
 
@@ -24,24 +21,6 @@ def matters(entry: Entry) -> bool:
     if entry.kind == "decided":
         return bool(entry.body["decision"] != "hold")
     return entry.kind not in {"effect-started", "effect-confirmed", "looked", "release-reserved"}
-
-
-def announce_entry(entry: Entry) -> None:
-    """Tell whoever watches, when it matters."""
-    if matters(entry):
-        announce(sentence(entry))
-
-
-def outcome_of(serving: ModelServing, outcome: Outcome) -> dict[str, Any]:
-    """How a rollout or a way back went, for machines: outcome, reason, and what serves now."""
-    rollout, ended = serving.rollout, serving.history[-1] if serving.history else None
-    reason = rollout.reason if rollout else ended.reason if ended else ""
-    return {
-        "outcome": outcome.value,
-        "reason": reason,
-        "live": serving.live,
-        "route": {str(share.release): share.weight for share in serving.route or ()},
-    }
 
 
 def _registered(body: Mapping[str, Any]) -> str:

@@ -112,9 +112,9 @@ class Platform:
 
     def controller(self) -> Controller:
         """The one that moves traffic."""
-        from pipelines.narration import announce_entry
         from pipelines.rollout.aliases import alias_writer
         from pipelines.rollout.controller import Controller
+        from pipelines.stages import announce
 
         return Controller(
             self.journal,
@@ -125,6 +125,6 @@ class Platform:
             clock=time.time,
             sleep=time.sleep,
             actor=self.actor,
-            on_event=announce_entry,
+            on_event=announce,
             aliases=alias_writer(self),
         )

@@ -9,11 +9,10 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from pipelines.model_config import load_model_config
-from pipelines.narration import outcome_of
 from pipelines.platform import Platform
-from pipelines.prefetch import prefetch
 from pipelines.publish import publish_variant
 from pipelines.stages import Stages
+from registry.prefetch import prefetch
 from registry.workspace import Workspace
 
 
@@ -22,8 +21,7 @@ def roll_out(workspace: str, model: str, release: int, actor: str) -> dict[str, 
     """Drive the rollout to its end. Prefect never repeats it: the journal is the truth."""
     platform = Platform(Workspace(Path(workspace)), actor=actor)
     plan = load_model_config(platform.workspace, model).rollout
-    outcome = platform.controller().promote(model, release, plan)
-    return outcome_of(platform.serving(model), outcome)
+    return platform.controller().promote(model, release, plan).to_dict()
 
 
 @flow(name="promote", flow_run_name="promote-{model}")

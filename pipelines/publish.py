@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_repository.golden import GoldenSet
-from model_repository.publishing import publish as publish_release
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from model_repository.golden import GoldenSet
+from model_repository.publishing import publish as publish_release
 from pipelines.convert import chosen_artifact
 from pipelines.gate import chosen_variant
 from pipelines.model_config import load_model_config

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_repository.publishing import program_digest
 from prefect import task
 from prefect.cache_policies import INPUTS
 
 from infra.environments.locks import SERVING
 from model_repository.config import Batching
+from model_repository.publishing import program_digest
 from pipelines.model_config import ServePolicy, load_model_config
 from pipelines.platform import Platform
 from pipelines.stages import announce
@@ -85,10 +85,9 @@ def batching_of(serve: ServePolicy) -> Batching:
 def _score(
     work: Path, model: str, kind: str, serve: ServePolicy, dataset: SpeechDataset
 ) -> dict[str, Any]:
-    from model_repository.publishing import build_private
-
     from infra.inference import score as score_through
     from infra.local.private_revision import PrivateRevision
+    from model_repository.publishing import build_private
 
     repository = build_private(
         work / "repository", work / "variant", model, kind=kind, batching=batching_of(serve)

@@ -1,10 +1,12 @@
 """The database under the journal and the leases: sqlite here, PostgreSQL in production.
 
-SQLAlchemy Core only: commands such as `sluice status` must start fast.
+SQLAlchemy Core only: commands such as `sluice status` must start fast. The statements are portable;
+what a dialect needs of its own (how a transaction begins, triggers) stands in this file alone.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,20 +23,26 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    inspect,
+    make_url,
 )
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import IntegrityError as DuplicateRow
 
-from registry.errors import EngineError, PermanentEngineError, RetryableEngineError
+from registry.errors import EngineError, PermanentEngineError, RetryableEngineError, UserError
+from registry.sqlite_files import connect, create_file, explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Engine
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.pool import ConnectionPoolEntry
-
-BUSY_TIMEOUT_S = 10.0
-"""How long a writer waits for another one; a journal transaction takes milliseconds."""
 
 METADATA = MetaData()
 
@@ -51,6 +59,15 @@ ENTRIES = Table(
     Column("hash", String(64), nullable=False, unique=True),
 )
 
+# One row a model: what writers queue for, and what shows that the newest entries were cut off.
+HEADS = Table(
+    "journal_head",
+    METADATA,
+    Column("model", String(63), primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
 LEASES = Table(
     "lease",
     METADATA,
@@ -61,76 +78,138 @@ LEASES = Table(
 )
 
 # The journal is append-only in the database too; what goes around it breaks the chain of hashes.
+_REFUSAL = "the journal is append-only"
+
+
+def _refuse_changes(dialect: str, *statements: str) -> None:
+    for statement in statements:
+        ddl = DDL(statement)  # type: ignore[no-untyped-call]  # SQLAlchemy has not typed it
+        event.listen(ENTRIES, "after_create", ddl.execute_if(dialect=dialect))
+
+
 for _change in ("UPDATE", "DELETE"):
-    event.listen(
-        ENTRIES,
-        "after_create",
-        DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy has not typed it
-            f"CREATE TRIGGER journal_refuses_{_change.lower()} BEFORE {_change} ON journal "
-            "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
-        ).execute_if(dialect="sqlite"),
+    _refuse_changes(
+        "sqlite",
+        f"CREATE TRIGGER journal_refuses_{_change.lower()} BEFORE {_change} ON journal "
+        f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
     )
+_refuse_changes(
+    "postgresql",
+    "CREATE OR REPLACE FUNCTION journal_refuses() RETURNS trigger LANGUAGE plpgsql AS "
+    f"$$ BEGIN RAISE EXCEPTION '{_REFUSAL}'; END $$",
+    "CREATE TRIGGER journal_refuses BEFORE UPDATE OR DELETE OR TRUNCATE ON journal "
+    "FOR EACH STATEMENT EXECUTE FUNCTION journal_refuses()",
+)
+
+
+class RacedError(RetryableEngineError):
+    """Another writer made the same row first; the same transaction goes through when repeated."""
 
 
 def open_database(url: str) -> Engine:
-    """Connect, and make the tables where they are missing. Raises EngineError."""
-    if url.startswith("sqlite:///"):
-        try:
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PermanentEngineError(
-                f"cannot make the database's folder: {error.strerror}", where=url
-            ) from error
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    with transaction(engine) as connection:
-        METADATA.create_all(connection)
+    """Connect, and make the tables where they are missing.
+
+    Raises UserError for a URL that names no database, EngineError when it cannot be used. A file
+    that goes away later is not made again.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _open_sqlite(parsed)
+        engine = create_engine(parsed, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise UserError(
+            f"cannot open a database: {str(error).splitlines()[0]}",
+            where="[journal] url",
+            remedy="leave it empty for sqlite, or install the driver it names",
+        ) from error
+    _make_tables(engine)
     return engine
 
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """One serialised transaction: it commits when the block ends well, else nothing changed.
+    """One transaction: it commits when the block ends well, else nothing changed.
 
-    Raises RetryableEngineError when the database is busy, PermanentEngineError when it is broken.
+    Writers queue (sqlite: from the first statement on; else by the rows they lock). Raises
+    RetryableEngineError when the database is busy, PermanentEngineError when it is broken.
     """
     try:
         with engine.begin() as connection:
             yield connection
-    except OperationalError as error:
-        raise _explain(engine, error) from error
     except DBAPIError as error:
-        raise _explain(engine, error) from error
+        raise _explain(engine.url, error) from error
 
 
-def _explain(engine: Engine, error: DBAPIError) -> EngineError:
-    cause = str(error.orig).splitlines()[0] if error.orig else str(error)
-    where = engine.url.render_as_string(hide_password=True)
-    if "locked" in cause or "busy" in cause or error.connection_invalidated:
-        return RetryableEngineError(
-            f"the database is busy: {cause}", where=where, remedy="run the command again"
-        )
-    return PermanentEngineError(
-        f"the database refused: {cause}",
-        where=where,
-        remedy="free space or permissions, then run the command again",
-    )
+def reader(engine: Engine) -> Engine:
+    """The same database for transactions that only read, which wait for no writer."""
+    return engine.execution_options(sluice_read=True)
 
 
-def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    # The driver's own transactions begin late and would let two writers read the same state.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
+def _open_sqlite(url: URL) -> Engine:
+    path = url.database
+    if not path or path == ":memory:":
+        raise UserError("a journal in memory would be lost", where=str(url), remedy="name a file")
+    try:
+        create_file(path, METADATA.create_all)
+    except DBAPIError as error:
+        raise _explain(url, error) from error
+    engine = create_engine(url, creator=lambda: connect(path))
+    event.listen(engine, "connect", lambda _, record: record.info.update(opened=_identity(path)))
+    event.listen(engine, "checkout", lambda _, record, __: _check_identity(path, record))
+    event.listen(engine, "begin", _begin_sqlite)
+    _make_tables(engine)
+    return engine
+
+
+def _make_tables(engine: Engine) -> None:
+    with transaction(reader(engine)) as connection:
+        there = set(inspect(connection).get_table_names())
+    if there >= set(METADATA.tables):
+        return
+    with transaction(engine) as connection:
+        METADATA.create_all(connection)
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    """Which file, opened by which process."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, os.getpid())
+
+
+def _check_identity(path: str, record: ConnectionPoolEntry) -> None:
+    """Open again instead of writing on to a file that was deleted or replaced, or after a fork.
+
+    (Closing after each transaction would do it too, but sqlite then folds its log into the
+    database each time: 8 ms an append instead of 1.3.)
+    """
+    if record.info["opened"] != _identity(path):
+        raise DisconnectionError
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    if connection.get_execution_options().get("sluice_read"):
-        connection.exec_driver_sql("BEGIN")
-    else:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reads = connection.get_execution_options().get("sluice_read")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _explain(url: URL, error: DBAPIError) -> EngineError:
+    if isinstance(error, DuplicateRow) and _REFUSAL not in str(error.orig):
+        return RacedError("another writer was first", where=_shown(url), remedy="run it again")
+    if url.get_backend_name() == "sqlite" and error.orig is not None:
+        return explain(_shown(url), error.orig)
+    cause = str(error.orig or error).splitlines()[0]
+    if error.connection_invalidated or isinstance(error, OperationalError):
+        return RetryableEngineError(
+            f"the database did not answer: {cause}", where=_shown(url), remedy="run it again"
+        )
+    return PermanentEngineError(f"the database refused: {cause}", where=_shown(url))
+
+
+def _shown(url: URL) -> str:
+    """The file, or the URL without its password."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        return url.database
+    return url.render_as_string(hide_password=True)

@@ -13,7 +13,8 @@ import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import IntegrityError, UserError
@@ -57,14 +58,17 @@ class Manifest:
 
     @classmethod
     def from_json(cls, content: bytes | str) -> Manifest:
-        """Read what `to_json` wrote. Raises IntegrityError when it is something else."""
+        """Read what `to_json` wrote.
+
+        Raises IntegrityError when it is something else, or names a file that no folder could hold
+        or that would leave its folder.
+        """
         try:
             rows = json.loads(content)["files"]
-            files = tuple(FileEntry(row["path"], row["size"], row["sha256"]) for row in rows)
-        except (ValueError, KeyError, TypeError) as error:
+            files = tuple(_entry(row["path"], row["size"], row["sha256"]) for row in rows)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise IntegrityError("is not a manifest") from error
-        if list(files) != sorted(files) or len({file.path for file in files}) != len(files):
-            raise IntegrityError("the manifest's files are not sorted, or one stands twice")
+        _refuse_disorder([file.path for file in files])
         return cls(files)
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,17 +117,24 @@ class Manifest:
                 raise IntegrityError(f"{path} is not the file that was recorded", where=where)
 
 
+def is_digest(value: str) -> bool:
+    """Whether `value` is a SHA-256 as written everywhere here: 64 lower-case hex digits."""
+    return len(value) == 64 and not set(value) - set("0123456789abcdef")
+
+
 def list_files(folder: Path) -> list[str]:
     """POSIX paths of all files below `folder`, sorted. Raises UserError as `of_folder` does."""
     if not folder.is_dir() or folder.is_symlink():
         raise UserError("is not a folder", where=str(folder))
     names = []
-    for root, folders, files in os.walk(folder):
-        for name in [*folders, *files]:
-            path = Path(root) / name
-            _refuse_odd(path, is_folder=name in folders)
-            if name in files:
-                names.append(path.relative_to(folder).as_posix())
+    try:
+        for root, folders, files in os.walk(folder, onerror=_raise):
+            for name in [*folders, *files]:
+                _refuse_odd(Path(root) / name, is_folder=name in folders)
+            names += [(Path(root) / name).relative_to(folder).as_posix() for name in files]
+    except OSError as error:
+        where = str(error.filename or folder)
+        raise UserError(f"cannot be read: {error.strerror}", where=where) from error
     if not names:
         raise UserError("the folder holds no file", where=str(folder))
     return sorted(names)
@@ -146,6 +157,36 @@ def hash_file(folder: Path, name: str, on_bytes: Callable[[int], None] | None = 
     return FileEntry(name, size, digest.hexdigest())
 
 
+def _raise(error: OSError) -> None:
+    """For `os.walk`, which passes over what it cannot list unless told otherwise."""
+    raise error
+
+
+def _entry(path: object, size: object, sha256: object) -> FileEntry:
+    if type(path) is not str or type(size) is not int or type(sha256) is not str:
+        raise IntegrityError("the manifest has a row with a value of the wrong type")
+    if (
+        "\\" in path
+        or "\0" in path
+        or any(part in {"", ".", ".."} for part in path.split("/"))
+        or unicodedata.normalize("NFC", path) != path
+    ):
+        raise IntegrityError(f"the manifest has a path that no artifact can have: {path!r}")
+    if size < 0 or not is_digest(sha256):
+        raise IntegrityError(f"the manifest has no size and SHA-256 of {path}")
+    return FileEntry(path, size, sha256)
+
+
+def _refuse_disorder(paths: list[str]) -> None:
+    for before, path in pairwise(paths):
+        if before >= path:
+            raise IntegrityError(f"the manifest's files are not sorted, or {path} stands twice")
+    folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+    both = folders.intersection(paths)
+    if both:
+        raise IntegrityError(f"the manifest has {min(both)} as a file and as a folder")
+
+
 def _refuse_odd(path: Path, *, is_folder: bool) -> None:
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
@@ -156,6 +197,12 @@ def _refuse_odd(path: Path, *, is_folder: bool) -> None:
         path.name.encode()
     except UnicodeEncodeError as error:
         raise UserError("has a name that is not UTF-8", where=repr(str(path))) from error
+    if "\\" in path.name:
+        raise UserError(
+            "has a backslash in its name",
+            where=str(path),
+            remedy="rename it: elsewhere it would be two folders",
+        )
     if unicodedata.normalize("NFC", path.name) != path.name:
         raise UserError(
             "has a name that is not in Unicode's normal form C",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import PermanentEngineError, RetryableEngineError, UserError
+from registry.prefetch import prefetched
 from registry.quiet import silence
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class Tracking:
     @cached_property
     def _client(self) -> MlflowClient:
         silence()
+        prefetched()
         # Its schema set-up logs dozens of lines that no user asked for.
         for name in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -174,6 +176,7 @@ class Tracking:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """MLflow's exceptions as ours, one line each."""
+        prefetched()
         from mlflow.exceptions import MlflowException
 
         try:

@@ -100,7 +100,7 @@ class GatePolicy(BaseModel):
     """Largest share of utterances that the engine may refuse or fail; they count as empty."""
     min_utterances: int = Field(default=100, ge=2)
     """Fewer, in the whole set or in a slice, are inconclusive."""
-    min_clusters: int = Field(default=10, ge=2)
+    min_clusters: int = Field(default=20, ge=2)
     contract: ContractRules = ContractRules()
 
     @field_validator("dataset")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from model_repository.golden import GoldenSet
+from model_repository.layout import ReleaseLayout
 from model_repository.publishing import verify_release
 
 from canary.ports import Admission, RevisionState
@@ -86,9 +87,9 @@ def _check_version(endpoints: Endpoints, model: str, release: int) -> Check:
 
 
 def _check_golden(workspace: Workspace, endpoints: Endpoints, model: str, release: int) -> Check:
-    path = workspace.repository / model / str(release) / "golden.json"
     try:
-        golden = GoldenSet.load(path)
+        layout = ReleaseLayout(workspace.repository, model, release)
+        golden = GoldenSet.load(layout.golden)
         answers = score(
             endpoints.grpc_address,
             model,

@@ -13,6 +13,7 @@ import filelock
 
 from canary.ports import Admission, Fleet, RevisionState, RevisionStatus
 from infra.local import triton, triton_api
+from infra.local.admission import check_admission
 from infra.local.log_words import last_words
 from infra.local.private_revision import PrivateRevision
 from infra.local.revisions import RevisionRecords
@@ -86,13 +87,13 @@ class LocalFleet(Fleet):
         if triton_api.is_ready(endpoints, model, release):
             return RevisionStatus(RevisionState.READY, restarts=process.restarts)
         if reason := triton_api.load_failure(endpoints, model):
+            if reason == triton_api.NOT_LOADED:
+                reason = self._last_words(model, release) or reason
             return RevisionStatus(RevisionState.FAILED, reason, process.restarts)
         return RevisionStatus(RevisionState.STARTING, "loading", process.restarts)
 
     def admit(self, model: str, release: int) -> Admission:
         """Check hash, readiness, version and golden answers, in this order."""
-        from infra.local.admission import check_admission  # noqa: PLC0415
-
         endpoints = self._records.find(model, release)
         status = self.status(model, release)
         return check_admission(self._workspace, model, release, status, endpoints)
@@ -119,12 +120,15 @@ class LocalFleet(Fleet):
             self.start(model, release)
 
     def _status_of_ended(self, model: str, release: int, process: ProcessState) -> RevisionStatus:
-        words = last_words(self._supervisor.log(program_name(model, release)))
+        words = self._last_words(model, release)
         if process.down_for_good:
             return RevisionStatus(RevisionState.FAILED, words or process.detail, process.restarts)
         return RevisionStatus(
             RevisionState.STARTING, f"ended and is started again: {words}", process.restarts
         )
+
+    def _last_words(self, model: str, release: int) -> str:
+        return last_words(self._supervisor.log(program_name(model, release)))
 
     def _require_published(self, model: str, release: int) -> None:
         folder = self._workspace.repository / model

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _TAIL_BYTES = 64 * 1024
 _ERROR = re.compile(r'^E\d{4} [\d:.]+ \d+ \S+\] "?(?P<text>.*?)"?\s*$')
-_NOISE = re.compile(r"cuda|CUDA|failed to stop server|^[+|\s-]*$")
+_NOISE = re.compile(r"(?i)cuda|failed to stop server|failed to load all models|^[+|\s-]*$")
 _LONGEST = 400
 
 

@@ -113,6 +113,8 @@ class PrivateRevision:
         deadline = time.monotonic() + self._timeout_s
         while not triton_api.is_ready(self._endpoints, self._model, self._release):
             reason = triton_api.load_failure(self._endpoints, self._model)
+            if reason == triton_api.NOT_LOADED:
+                reason = last_words(self._log) or reason
             if not reason and process.poll() is not None:
                 reason = last_words(self._log) or f"the server ended ({process.returncode})"
             if reason:

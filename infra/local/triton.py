@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sysconfig
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,15 @@ def command_line(
     )
 
 
+def _python_libraries() -> str:
+    """Where the interpreter keeps libpython.
+
+    The stub must run the very one that the serving environment's standard library belongs to:
+    another patch release of 3.11 from the system lacks symbols that its modules need.
+    """
+    return str(sysconfig.get_config_var("LIBDIR"))
+
+
 def environment(predictions: Path | None) -> dict[str, str]:
     """What the server and its `model.py` see: the serving environment's packages, no others.
 
@@ -129,7 +139,7 @@ def environment(predictions: Path | None) -> dict[str, str]:
             "PYTHONPATH": str(SERVING.site_packages),
             "PYTHONNOUSERSITE": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "LD_LIBRARY_PATH": str(libraries),
+            "LD_LIBRARY_PATH": f"{libraries}:{_python_libraries()}",
             "VIRTUAL_ENV": str(SERVING.path),
             # One revision among several: arenas of many threads cost memory and win nothing here.
             "MALLOC_ARENA_MAX": "2",

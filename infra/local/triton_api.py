@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from infra.local.triton import Endpoints
 
 TIMEOUT_S = 2.0
+NOT_LOADED = "the model did not load"
 
 
 def is_ready(endpoints: Endpoints, model: str, release: int) -> bool:
@@ -21,30 +22,40 @@ def is_ready(endpoints: Endpoints, model: str, release: int) -> bool:
 
 
 def load_failure(endpoints: Endpoints, model: str) -> str:
-    """Why the model did not load, by the server's index; empty when it did or nobody answers."""
-    for row in _index(endpoints):
-        if row.get("name") == model and row.get("state") == "UNAVAILABLE":
-            return " ".join(str(row.get("reason") or "the model is not available").split())
-    return ""
+    """Why the model did not load, by the server's index; empty when it did or nobody answers.
+
+    The server opens its ports only after it tried, so a model that the index does not call ready
+    then, and that is not on its way, has failed: `NOT_LOADED` where the index gives no reason.
+    """
+    rows = _index(endpoints)
+    if rows is None:
+        return ""
+    own = [row for row in rows if row.get("name") == model]
+    if any(row.get("state") in {"READY", "LOADING", "UNLOADING"} for row in own):
+        return ""
+    reasons = [str(row["reason"]) for row in own if row.get("reason")]
+    return " ".join(reasons[-1].split()) if reasons else NOT_LOADED
 
 
 def served_versions(endpoints: Endpoints, model: str) -> tuple[str, ...]:
     """The versions of `model` that are ready, by the server's index."""
     return tuple(
         str(row.get("version"))
-        for row in _index(endpoints)
+        for row in _index(endpoints) or []
         if row.get("name") == model and row.get("state") == "READY"
     )
 
 
-def _index(endpoints: Endpoints) -> list[dict[str, Any]]:
+def _index(endpoints: Endpoints) -> list[dict[str, Any]] | None:
     response = _ask(
         "POST",
         f"{endpoints.http_url}/v2/repository/index",
         headers={SECRET_HEADER: endpoints.secret},
     )
-    rows: list[dict[str, Any]] = [] if response is None else response.json()
-    return rows if isinstance(rows, list) else []
+    if response is None or response.status_code != 200:
+        return None
+    rows: list[dict[str, Any]] = response.json()
+    return rows
 
 
 def _ask(method: str, url: str, **options: Any) -> httpx.Response | None:

@@ -21,8 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.conversion.kinds import kind_of
 from pipelines.conversion.recipes import recipe_of
-from registry import errors
-from registry.errors import EngineError, PermanentEngineError, RetryableEngineError, UserError
+from registry.errors import (
+    EngineError,
+    PermanentEngineError,
+    RetryableEngineError,
+    SluiceError,
+    UserError,
+)
 from registry.files import canonical_json, disk_error, staged_folder
 from registry.quiet import QUIET_ENVIRONMENT
 
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 _TAIL_BYTES = 8192
 _MEMORY_SIGNS = ("MemoryError", "bad_alloc", "can't allocate memory", "Cannot allocate memory")
+_TYPES = {kind.__name__: kind for kind in (UserError, RetryableEngineError, PermanentEngineError)}
 
 
 @dataclass(frozen=True)
@@ -212,7 +218,6 @@ def _tail(log: Path) -> str:
         return file.read().decode(errors="replace")
 
 
-def _typed(error: dict[str, str]) -> errors.SluiceError:
-    found = getattr(errors, error["type"], PermanentEngineError)
-    kind = found if issubclass(found, errors.SluiceError) else PermanentEngineError
+def _typed(error: dict[str, str]) -> SluiceError:
+    kind = _TYPES.get(error["type"], PermanentEngineError)
     return kind(error["what"], where=error["where"], remedy=error["remedy"])

@@ -126,9 +126,11 @@ def _check_files(folder: Path) -> None:
 
 
 def _check_file(path: Path) -> None:
-    mode = path.lstat().st_mode
-    if stat.S_ISLNK(mode):
-        raise UserError("is a link", where=str(path), remedy="put the file itself there")
+    status = path.lstat()
+    mode = status.st_mode
+    if stat.S_ISLNK(mode) or (stat.S_ISREG(mode) and status.st_nlink > 1):
+        # A hard link's bytes can be changed through its other name while they are read here.
+        raise UserError("is a link", where=str(path), remedy="put a copy of the file there")
     if stat.S_ISDIR(mode):
         raise UserError("is a folder", where=str(path), remedy="a checkpoint is one flat folder")
     if not stat.S_ISREG(mode):

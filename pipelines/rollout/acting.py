@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from canary.effects import shares_to_json
 from canary.ports import RevisionState, Route
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from canary.ports import Fleet, Router, Telemetry
     from canary.rollout import Effect
+
+Seen = TypeVar("Seen")
 
 ATTEMPTS = 5
 """Tries of one call that may go through later; with the waits below they take 1.5 s and more."""
@@ -43,7 +45,7 @@ class World:
     aliases: Callable[[str, str, int], None] | None = None
     """Called with model, alias and release; None when no registry is to be told."""
 
-    def retry[Seen](self, call: Callable[[], Seen]) -> Seen:
+    def retry(self, call: Callable[[], Seen]) -> Seen:
         """The call's result; waits longer each time that it raises RetryableEngineError."""
         for attempt in range(ATTEMPTS - 1):
             try:
@@ -96,8 +98,9 @@ def _write(world: World, route: Route) -> dict[str, Any]:
 
 
 def _written(world: World, route: Route) -> bool:
-    """Whether the router has the route already, under this token: an older one could be replaced
-    by a controller that does not know yet that it was fenced off.
+    """Whether the router has the route already, under this token or a newer one.
+
+    Under an older one, a controller that does not know yet that it was fenced off could replace it.
     """
     # A router that cannot be read may still be written to, and going back must not wait.
     with suppress(RetryableEngineError):

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from canary.rollout import ModelServing, Outcome, Phase, fold
 from pipelines.rollout.acting import World
 from pipelines.rollout.driving import Turn
-from registry.errors import ConflictError, FencedError, SluiceError, UserError
+from pipelines.rollout.result import RolloutResult, result_of
+from registry.errors import ConflictError, FencedError, LeaseHeldError, SluiceError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from canary.ports import Fleet, Router, Telemetry
     from canary.rollout import RolloutPlan
-    from registry.journal import Entry, Journal
+    from registry.journal import Journal
     from registry.lease import Lease, Leases
 
 DEFAULT_TTL_S = 60.0
@@ -30,7 +31,7 @@ a revision must take less."""
 class Controller:
     """Drives rollouts of any model, one at a time each. `clock` is UTC epoch seconds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its three ports, and what it takes from outside by name
         self,
         journal: Journal,
         leases: Leases,
@@ -41,7 +42,7 @@ class Controller:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         actor: str,
-        on_event: Callable[[Entry], None] | None = None,
+        on_event: Callable[[str], None] | None = None,
         aliases: Callable[[str, str, int], None] | None = None,
         ttl_s: float = DEFAULT_TTL_S,
     ) -> None:
@@ -56,7 +57,7 @@ class Controller:
         """What the journal says now. Raises IntegrityError when it tells the impossible."""
         return fold(self._journal.read(model), model=model)
 
-    def promote(self, model: str, candidate: int, plan: RolloutPlan) -> Outcome:
+    def promote(self, model: str, candidate: int, plan: RolloutPlan) -> RolloutResult:
         """Move the traffic to `candidate` by `plan`, and return how that went.
 
         Raises ConflictError while another rollout of the model is under way, UserError when the
@@ -73,9 +74,11 @@ class Controller:
                 "plan": plan.model_dump(mode="json"),
             }
             turn.record("rollout-started", body)
-            return turn.drive().outcome
+            return turn.drive()
 
-    def rollback(self, model: str, to: int | None = None, *, reason: str) -> Outcome:
+    def rollback(
+        self, model: str, to: int | None = None, reason: str = "a person asked"
+    ) -> RolloutResult:
         """Go back to release `to`, by default to the one before, whoever is acting on the model.
 
         The route is written first, when the target is loaded. Raises UserError when there is no
@@ -88,9 +91,9 @@ class Controller:
             # Only the target: every other look can wait until the traffic is away.
             if target is not None:
                 turn.look((target,))
-            return turn.drive().outcome
+            return turn.drive()
 
-    def resume(self, model: str, *, take_over: bool = False) -> Outcome:
+    def resume(self, model: str, *, take_over: bool = False) -> RolloutResult:
         """Go on after a pause, a halt or a crash; without a rollout, bring the live release back.
 
         `take_over` does not wait for the lease of a controller that is known to be dead.
@@ -100,23 +103,27 @@ class Controller:
             if rollout is not None and rollout.phase in (Phase.PAUSED, Phase.HALTED):
                 turn.record("resume-requested", {})
             turn.look()
-            return turn.drive().outcome
+            return turn.drive()
 
-    def run(self, model: str, *, take_over: bool = False) -> Outcome:
+    def run(self, model: str, *, take_over: bool = False) -> RolloutResult:
         """Drive what is under way to its end, a pause or a halt; a pause is not ended by this."""
         with self._turn(model, take_over=take_over) as turn:
             turn.look()
-            return turn.drive().outcome
+            return turn.drive()
 
-    def pause(self, model: str, *, reason: str) -> None:
-        """Ask for a pause; whoever drives the rollout sees it at its next look.
+    def request_pause(self, model: str, reason: str = "a person asked") -> RolloutResult:
+        """Pause the rollout: whoever drives it does so at its next look, and else this call does.
 
         Raises UserError when no rollout is under way.
         """
         if self.serving(model).rollout is None:
-            raise UserError("no rollout is under way", where=model)
+            raise UserError("no rollout is under way, so there is nothing to pause", where=model)
         at = self._world.clock()
         self._journal.append(model, "pause-requested", {"reason": reason}, actor=self._actor, at=at)
+        try:
+            return self.run(model)
+        except LeaseHeldError:
+            return result_of(self.serving(model), Outcome.PAUSED, reason)
 
     def _check_promotion(self, model: str, candidate: int) -> None:
         serving = self.serving(model)

@@ -22,6 +22,8 @@ from canary.rollout import (
     says_something,
 )
 from pipelines.rollout.acting import act
+from pipelines.rollout.result import result_of
+from pipelines.rollout.telling import told
 from registry.errors import FencedError, SluiceError
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from canary.ports import ArmCounters, RevisionStatus
     from canary.rollout import NumberedEffect
     from pipelines.rollout.acting import World
-    from registry.journal import Entry, Journal
+    from pipelines.rollout.result import RolloutResult
+    from registry.journal import Journal
     from registry.lease import Lease, Leases
 
 DEFAULT_TICK_S = 0.25
@@ -49,7 +52,7 @@ class Turn:
         *,
         actor: str,
         ttl_s: float,
-        on_event: Callable[[Entry], None] | None,
+        on_event: Callable[[str], None] | None,
     ) -> None:
         self.world = world
         self.journal = journal
@@ -73,23 +76,32 @@ class Turn:
             self.model, kind, body, actor=self.actor, at=self.world.clock(), lease=self.lease
         )
         self.catch_up()
-        if self.on_event is not None:
-            self.on_event(entry)
+        line = told(entry)
+        if line and self.on_event is not None:
+            self.on_event(line)
 
-    def drive(self) -> Done:
-        """Do what is next until nothing is; raises FencedError when another controller took over."""
+    def drive(self) -> RolloutResult:
+        """Do what is next until nothing is, or until a rollout ended.
+
+        Raises FencedError once another controller took over.
+        """
         while True:
             self._renew()
             self.catch_up()
             action = next_action(self.serving, self.world.clock())
             if isinstance(action, Done):
-                return action
+                # Whoever was fenced off must not tell another controller's outcome as its own.
+                self._renew(early=True)
+                return result_of(self.serving, action.outcome, action.reason)
             if isinstance(action, Perform):
                 self._perform(action.effect)
             elif isinstance(action, Observe):
                 self._observe(action)
             else:
                 self.record(action.kind, action.body)
+                if action.kind == "rollout-ended":
+                    ended = self.serving.history[-1]
+                    return result_of(self.serving, ended.outcome, ended.reason)
 
     def look(self, releases: Iterable[int] = ()) -> None:
         """See what is so before acting on a belief; all known releases unless some are named."""
@@ -120,9 +132,9 @@ class Turn:
         except SluiceError:
             return ()
 
-    def _renew(self) -> None:
+    def _renew(self, *, early: bool = False) -> None:
         now = self.world.clock()
-        if self.lease.expires_at - now < self.ttl_s / 2:
+        if early or self.lease.expires_at - now < self.ttl_s / 2:
             self.lease = self.leases.renew(self.lease, now=now, ttl_s=self.ttl_s)
 
     def _perform(self, numbered: NumberedEffect) -> None:

@@ -68,6 +68,8 @@ class MemoryWorld:
     unanswered: int = 0
     """Requests that went to a release that was not ready, or that had no route."""
     calls: list[tuple[str, object]] = field(default_factory=list)
+    stopped_as: RevisionState = RevisionState.ABSENT
+    """What the last revision that was stopped was then."""
     watch: Callable[[MemoryWorld], None] | None = None
     """Called after every change; tests put their invariants here."""
     route_write_failures: int = 0
@@ -210,6 +212,7 @@ class MemoryFleet(Fleet):
 
     def stop(self, model: str, release: int) -> None:
         assert model == self.world.model
+        self.world.stopped_as = self.status(model, release).state
         if self.world.revisions.pop(release, None) is not None:
             self.world.admitted.discard(release)
             self.world.change("stop", release)

@@ -4,9 +4,9 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil  # type: ignore[import-untyped]  # has no stubs of its own
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +17,8 @@ from infra.local.supervision import Phase, Program, Supervisor
 from infra.local.unix_sockets import socket_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.engine
 
@@ -34,9 +35,9 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     assert made.states() == {}
 
 
-def wait_until(condition: object, limit_s: float = 10) -> None:
+def wait_until(condition: Callable[[], object], limit_s: float = 10) -> None:
     deadline = time.monotonic() + limit_s
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -82,9 +83,10 @@ def test_a_killed_program_is_started_again(supervisor: Supervisor) -> None:
     supervisor.ensure()
     supervisor.start(Program("lives", SLEEPER, settle_s=0))
     first = supervisor.states()["lives"].pid
+    wait_until(lambda: psutil.Process(first).name() == "sleep")
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: supervisor.states()["lives"].pid not in {0, first})
-    assert supervisor.states()["lives"].restarts == 1
+    wait_until(lambda: supervisor.states()["lives"].restarts == 1)
 
 
 def test_removing_one_leaves_the_others(supervisor: Supervisor) -> None:

@@ -1,0 +1,143 @@
+"""The log as it is found: half-written, damaged, from several releases, at the edges of hours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from drift.records import read_records
+from model_repository.programs.prediction_log import PREDICTION_SCHEMA, PredictionLog
+from registry.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOUR = 1_795_226_400.0  # 2026-11-21 02:00 UTC
+FOLDER = "hour=2026112102"
+
+
+def part(at: list[float], **columns: Any) -> pa.Table:
+    moments = pa.array([round(moment * 1e6) for moment in at], pa.int64())
+    given = {"at": moments.cast(pa.timestamp("us", tz="UTC")), **columns}
+    return pa.table(
+        {
+            field.name: given.get(field.name, pa.nulls(len(at), field.type))
+            for field in PREDICTION_SCHEMA
+        }
+    )
+
+
+def write(
+    root: Path, table: pa.Table, *, release: int = 1, name: str = "part-1-1", hour: str = FOLDER
+) -> Path:
+    path = root / "model=grid" / f"release={release}" / hour / f"{name}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
+    return path
+
+
+def test_reads_what_the_log_wrote(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "grid", 3, "onnx-int8", flush_s=0.05)
+    for number in range(20):
+        log.append({"at": HOUR - 10 + number, "session": f"s{number}", "rms": 0.1 * number})
+    log.close()
+    found = read_records(tmp_path, "grid", since=HOUR - 3600, until=HOUR + 3600)
+    assert found.table.schema == PREDICTION_SCHEMA
+    assert found.table.column("session").to_pylist() == [f"s{number}" for number in range(20)]
+    assert set(found.table.column("release").to_pylist()) == {3}
+    assert set(found.table.column("variant").to_pylist()) == {"onnx-int8"}
+    assert found.parts >= 2
+    assert (found.skipped, found.absent) == ((), ())
+
+
+def test_the_range_is_half_open_and_prunes_by_hour(tmp_path: Path) -> None:
+    write(tmp_path, part([HOUR, HOUR + 1.5, HOUR + 3]))
+    write(tmp_path, part([HOUR + 9000]), hour="hour=2026112104")
+    found = read_records(tmp_path, "grid", since=HOUR + 0.5, until=HOUR + 3)
+    assert found.table.num_rows == 1
+    assert found.parts == 1
+
+
+def test_rows_come_in_order_of_time(tmp_path: Path) -> None:
+    write(tmp_path, part([HOUR + 5, HOUR + 1]), release=1)
+    write(tmp_path, part([HOUR + 3, HOUR + 7]), release=2)
+    found = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60)
+    assert found.table.column("release").to_pylist() == [1, 2, 1, 2]
+    assert (
+        read_records(tmp_path, "grid", release=2, since=HOUR, until=HOUR + 60).table.num_rows == 2
+    )
+
+
+@pytest.mark.parametrize("kept", [0, 3, 0.5, 0.99])
+def test_a_part_that_is_cut_off_is_skipped_and_named(tmp_path: Path, kept: float) -> None:
+    write(tmp_path, part([HOUR + 1]), name="part-1-1")
+    broken = write(tmp_path, part([HOUR + 2] * 500), name="part-1-2")
+    content = broken.read_bytes()
+    broken.write_bytes(content[: int(kept if kept >= 1 else kept * len(content))])
+    found = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60)
+    assert found.table.num_rows == 1
+    assert [item.path for item in found.skipped] == [
+        f"model=grid/release=1/{FOLDER}/part-1-2.parquet"
+    ]
+    assert found.skipped[0].reason
+
+
+def test_damaged_data_with_a_good_footer_is_skipped_and_named(tmp_path: Path) -> None:
+    write(tmp_path, part([HOUR + 1]), name="part-1-1")
+    broken = write(tmp_path, part([HOUR + i / 1000 for i in range(2000)]), name="part-1-2")
+    content = bytearray(broken.read_bytes())
+    content[4:400] = b"\xff" * 396
+    broken.write_bytes(content)
+    found = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60)
+    assert found.table.num_rows == 1
+    assert len(found.skipped) == 1
+
+
+def test_staged_and_foreign_files_are_not_parts(tmp_path: Path) -> None:
+    path = write(tmp_path, part([HOUR + 1]))
+    (path.parent / ".part-1-2.parquet.tmp").write_bytes(b"half")
+    (path.parent / ".part-1-3.parquet").write_bytes(b"half")
+    (path.parent / "notes.txt").write_text("no part")
+    write(tmp_path, part([HOUR + 1]), hour="hour=unknown")
+    found = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60)
+    assert (found.table.num_rows, found.parts, found.skipped) == (1, 1, ())
+
+
+def test_a_column_that_a_release_lacks_is_null_and_named(tmp_path: Path) -> None:
+    older = part([HOUR + 1], rms=pa.array([0.5])).drop_columns(["snr_db", "looping"])
+    write(tmp_path, older, release=1)
+    write(tmp_path, part([HOUR + 2], snr_db=pa.array([12.0])), release=2)
+    found = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60)
+    assert found.table.column("snr_db").to_pylist() == [None, 12.0]
+    assert [(item.release, item.columns) for item in found.absent] == [(1, ("looping", "snr_db"))]
+
+
+def test_another_type_is_cast_where_values_fit_and_named_where_not(tmp_path: Path) -> None:
+    odd = part([HOUR + 1], token_count=pa.array([7], pa.int16()), rms=pa.array(["loud"]))
+    write(tmp_path, odd.append_column("new", pa.array([1])))
+    found = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60)
+    assert found.table.schema == PREDICTION_SCHEMA
+    assert found.table.column("token_count").to_pylist() == [7]
+    assert [item.columns for item in found.absent] == [("rms",)]
+
+
+def test_a_part_without_times_is_skipped(tmp_path: Path) -> None:
+    write(tmp_path, pa.table({"rms": [0.5]}))
+    found = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60)
+    assert "`at`" in found.skipped[0].reason
+
+
+def test_a_log_that_does_not_exist_has_no_records(tmp_path: Path) -> None:
+    found = read_records(tmp_path / "none", "grid", since=HOUR, until=HOUR + 60)
+    assert found.table.num_rows == 0
+    assert found.table.schema == PREDICTION_SCHEMA
+
+
+def test_bad_questions_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="model name"):
+        read_records(tmp_path, "../other", since=HOUR, until=HOUR + 1)
+    with pytest.raises(UserError, match="ends before"):
+        read_records(tmp_path, "grid", since=HOUR, until=HOUR)

@@ -1,0 +1,106 @@
+"""An in-memory world with a real journal, for tests that drive whole rollouts in virtual time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from canary.ports import RevisionState
+from canary.rollout import RolloutPlan, Step, fold
+from pipelines.rollout.controller import Controller
+from registry.journal import Journal
+from registry.lease import Leases
+from tests.canary.world import MemoryWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from canary.ports import Fleet, Router, Telemetry
+    from canary.rollout import ModelServing
+    from registry.journal import Entry
+
+MODEL = "speech"
+
+QUICK = RolloutPlan(
+    steps=(
+        Step(weight=10, hold_s=2, min_requests=50),
+        Step(weight=50, hold_s=2, min_requests=100),
+        Step(weight=100),
+    ),
+    bake_s=5,
+    no_traffic_s=10,
+    load_timeout_s=5,
+)
+
+
+@dataclass
+class Stage:
+    """A world, its journal, and what the controllers said and which aliases they set."""
+
+    journal: Journal
+    world: MemoryWorld = field(default_factory=MemoryWorld)
+    lines: list[str] = field(default_factory=list)
+    aliases: list[tuple[str, str, int]] = field(default_factory=list)
+
+    @classmethod
+    def at(cls, folder: Path, world: MemoryWorld | None = None) -> Stage:
+        journal = Journal(f"sqlite:///{folder / 'journal.db'}")
+        stage = cls(journal, world or MemoryWorld())
+        stage.world.watch = check_world
+        return stage
+
+    def controller(
+        self,
+        actor: str = "ci",
+        *,
+        fleet: Fleet | None = None,
+        router: Router | None = None,
+        telemetry: Telemetry | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> Controller:
+        return Controller(
+            self.journal,
+            Leases(self.journal),
+            fleet or self.world.fleet,
+            router or self.world.router,
+            telemetry or self.world.telemetry,
+            clock=self.world.clock,
+            sleep=sleep or self.world.sleep,
+            actor=actor,
+            on_event=self.lines.append,
+            aliases=lambda *alias: self.aliases.append(alias),
+        )
+
+    def entries(self) -> tuple[Entry, ...]:
+        return self.journal.read(MODEL)
+
+    def kinds(self) -> list[str]:
+        return [entry.kind for entry in self.entries()]
+
+    def decisions(self) -> list[str]:
+        return [entry.body["decision"] for entry in self.entries() if entry.kind == "decided"]
+
+    @property
+    def serving(self) -> ModelServing:
+        self.journal.verify(MODEL)
+        return fold(self.entries(), model=MODEL)
+
+    @property
+    def weights(self) -> dict[int, int]:
+        route = self.world.route
+        return {} if route is None else {share.release: share.weight for share in route.shares}
+
+
+def check_world(world: MemoryWorld) -> None:
+    """After every change: traffic goes only to releases that were admitted and still run."""
+    name, argument = world.calls[-1]
+    if name == "route":
+        assert world.route is not None
+        assert sum(share.weight for share in world.route.shares) == 100
+        for share in world.route.shares:
+            if share.weight:
+                assert share.release in world.admitted, f"unadmitted release in {argument}"
+    if name == "stop" and world.route is not None:
+        failed = world.stopped_as is RevisionState.FAILED
+        assert failed or not world.route.weight_of(int(str(argument))), "stopped while serving"
