@@ -11,7 +11,7 @@ from canary.effects import shares_from_json
 from canary.legality import current, entered, require
 from canary.observing import observe
 from canary.ports import RevisionState
-from canary.states import BEFORE_TRAFFIC, Phase
+from canary.states import PAUSABLE, Phase
 
 if TYPE_CHECKING:
     from canary.states import ModelServing
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 def phase_entered(serving: ModelServing, entry: Entry) -> ModelServing:
     """The rollout moves on by itself; what the phase needs must be so."""
     rollout, phase = current(serving, entry), Phase(entry.body["phase"])
-    legal = phase in _FOLLOWS.get(rollout.phase, ())
+    wanted = phase is Phase.PAUSED and rollout.phase in PAUSABLE and bool(rollout.pause_wanted)
+    legal = wanted or phase in _FOLLOWS.get(rollout.phase, ())
     require(legal, entry, f"enters {phase} from {rollout.phase}")
+    if wanted:
+        rollout = replace(rollout, resumes_in=rollout.phase, reason=rollout.pause_wanted)
+        return replace(serving, rollout=entered(rollout, phase, entry.at))
     if phase is Phase.LOADED:
         require(serving.admitted(rollout.candidate), entry, "is loaded without admission")
     if phase in (Phase.BAKING, Phase.SETTLED):
@@ -55,17 +59,15 @@ def step_entered(serving: ModelServing, entry: Entry) -> ModelServing:
 
 
 def pause_requested(serving: ModelServing, entry: Entry) -> ModelServing:
-    """A person wants the rollout to stand still."""
-    rollout = serving.rollout
-    # A person's wish meets the controller's own steps in any order, so it may come too late.
-    if rollout is None or rollout.phase not in _PAUSABLE:
+    """A person wants the rollout to stand still; its controller enters the pause when it sees this.
+
+    The wish is written without the lease, between any two entries of the controller, so it must
+    not change what those entries may be.
+    """
+    if serving.rollout is None:
         return serving
     reason = entry.body.get("reason") or "a person asked"
-    rollout = replace(rollout, resumes_in=rollout.phase, reason=reason)
-    return replace(serving, rollout=entered(rollout, Phase.PAUSED, entry.at))
-
-
-_PAUSABLE = (*BEFORE_TRAFFIC, Phase.SHIFTING, Phase.PROMOTED, Phase.BAKING)
+    return replace(serving, rollout=replace(serving.rollout, pause_wanted=reason))
 
 
 def resume_requested(serving: ModelServing, entry: Entry) -> ModelServing:
@@ -75,7 +77,7 @@ def resume_requested(serving: ModelServing, entry: Entry) -> ModelServing:
         return serving
     # A person looked at the baseline, so what was held against it begins again.
     evidence = rollout.evidence.forgiving_baseline()
-    rollout = replace(rollout, reason="", evidence=evidence)
+    rollout = replace(rollout, reason="", evidence=evidence, pause_wanted="")
     return replace(
         serving, rollout=entered(rollout, rollout.resumes_in, entry.at), failure="", starts={}
     )
@@ -106,8 +108,12 @@ def looked(serving: ModelServing, entry: Entry) -> ModelServing:
 
 def decided(serving: ModelServing, entry: Entry) -> ModelServing:
     """An observation was made and a decision with it."""
-    rollout, body = current(serving, entry), entry.body
+    body = entry.body
     kind = DECISIONS[body["decision"]]
+    if serving.rollout is None and kind.phase is None:
+        # A model that only serves is brought back: there is nothing to decide, only to see.
+        return observe(serving, Observation.from_json(body["observation"]), partial=False)
+    rollout = current(serving, entry)
     legal = rollout.phase in kind.legal_in
     require(legal, entry, f"decides to {body['decision']} while {rollout.phase}")
     observation = Observation.from_json(body["observation"])

@@ -25,17 +25,19 @@ from canary.effects import (
     whole,
 )
 from canary.ports import RevisionState
-from canary.states import MAX_STARTS, Outcome, Phase
+from canary.states import MAX_STARTS, PAUSABLE, Outcome, Phase
 
 if TYPE_CHECKING:
     from canary.desired import Desired
     from canary.effects import Action, Effect
-    from canary.states import ModelServing
+    from canary.states import ModelServing, Rollout
 
 
 def next_action(serving: ModelServing, now: float) -> Action:
     """What to do at `now` (UTC epoch seconds). Pure: the same state gives the same action."""
     desired = desired_of(serving)
+    if serving.rollout is not None and _pause_is_due(serving.rollout):
+        return Record("phase-entered", {"phase": Phase.PAUSED.value})
     if serving.failure:
         return _answer_failure(serving, desired)
     action = (
@@ -51,6 +53,10 @@ def next_action(serving: ModelServing, now: float) -> Action:
     if isinstance(action, Perform | Observe | Record | Done):
         return action
     return _perform(serving, action)
+
+
+def _pause_is_due(rollout: Rollout) -> bool:
+    return bool(rollout.pause_wanted) and rollout.phase in PAUSABLE
 
 
 def _answer_failure(serving: ModelServing, desired: Desired) -> Action:

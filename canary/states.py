@@ -39,6 +39,7 @@ class Phase(StrEnum):
 
 
 BEFORE_TRAFFIC = (Phase.LOADING, Phase.LOADED)
+PAUSABLE = (*BEFORE_TRAFFIC, Phase.SHIFTING, Phase.PROMOTED, Phase.BAKING)
 AT_FULL_TRAFFIC = (Phase.PROMOTED, Phase.BAKING, Phase.SETTLED)
 
 
@@ -113,6 +114,8 @@ class Rollout:
     """When the evidence first cast doubt on the candidate: half of what turns it back."""
     decided_at: float | None = None
     reason: str = ""
+    pause_wanted: str = ""
+    """Why a person asked for a pause that the controller has not made yet."""
 
     @property
     def before_traffic(self) -> bool:

@@ -22,7 +22,7 @@ class DriftPolicy(BaseModel):
     a shift of a normal column by 0.28 standard deviations is 0.1."""
     permutations: int = Field(default=999, ge=99, le=20_000)
     bins: int = Field(default=10, ge=2, le=50)
-    most_units: int = Field(default=20_000, ge=100)
+    most_units: int = Field(default=10_000, ge=100)
     """Units of a side that the permutations use; of more, that many are drawn at random."""
     unit: str = "session"
     """The column whose values are independent of each other."""

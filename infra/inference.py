@@ -56,7 +56,7 @@ async def _score(
     timeout_s: float,
     version: str,
 ) -> list[Answer]:
-    import tritonclient.grpc.aio as grpcclient  # type: ignore[import-untyped]  # no stubs
+    import tritonclient.grpc.aio as grpcclient
 
     answers: dict[int, Answer] = {}
     numbered = enumerate(items)
@@ -78,7 +78,7 @@ async def _score(
 
 
 async def _require_live(client: Any, address: str) -> None:
-    from tritonclient.utils import (  # type: ignore[import-untyped]  # no stubs
+    from tritonclient.utils import (
         InferenceServerException,
     )
 

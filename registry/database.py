@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import (
     DDL,
@@ -21,10 +21,14 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     create_engine,
     event,
+    func,
+    insert,
     inspect,
     make_url,
+    select,
 )
 from sqlalchemy.exc import (
     ArgumentError,
@@ -39,10 +43,12 @@ from registry.errors import EngineError, PermanentEngineError, RetryableEngineEr
 from registry.sqlite_files import connect, create_file, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.pool import ConnectionPoolEntry
+
+T = TypeVar("T")
 
 METADATA = MetaData()
 
@@ -102,6 +108,10 @@ _refuse_changes(
 )
 
 
+_ATTEMPTS = 5
+"""sqlite locks the file, so the first goes through; others let two writers make a first row."""
+
+
 class RacedError(RetryableEngineError):
     """Another writer made the same row first; the same transaction goes through when repeated."""
 
@@ -141,6 +151,18 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         raise _explain(engine.url, error) from error
 
 
+def write(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """What `work` returns, in a transaction; again when another writer made the same row first."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            with transaction(engine) as connection:
+                return work(connection)
+        except RacedError:
+            continue
+    with transaction(engine) as connection:
+        return work(connection)
+
+
 def reader(engine: Engine) -> Engine:
     """The same database for transactions that only read, which wait for no writer."""
     return engine.execution_options(sluice_read=True)
@@ -169,6 +191,21 @@ def _make_tables(engine: Engine) -> None:
         return
     with transaction(engine) as connection:
         METADATA.create_all(connection)
+        if HEADS.name not in there:
+            _count_heads(connection)
+
+
+def _count_heads(connection: Connection) -> None:
+    """Heads of entries that an earlier layout wrote without any."""
+    newest = (
+        select(ENTRIES.c.model, func.max(ENTRIES.c.sequence).label("sequence"))
+        .group_by(ENTRIES.c.model)
+        .subquery()
+    )
+    rows = select(ENTRIES.c.model, ENTRIES.c.sequence, ENTRIES.c.hash).join(
+        newest, and_(ENTRIES.c.model == newest.c.model, ENTRIES.c.sequence == newest.c.sequence)
+    )
+    connection.execute(insert(HEADS).from_select(["model", "sequence", "hash"], rows))
 
 
 def _identity(path: str) -> tuple[int, ...]:

@@ -33,21 +33,36 @@ def canonical_json(value: object) -> bytes:
 def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `content`, durably. Raises PermanentEngineError when the disk refuses."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, staged = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            Path(staged).replace(path)
-        except BaseException:
-            Path(staged).unlink(missing_ok=True)
-            raise
+        with _staged_file(path, content, mode) as staged:
+            staged.replace(path)
         fsync_folder(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error
+
+
+def create_once(path: Path, content: bytes, *, mode: int = 0o644) -> bool:
+    """Write `path` durably unless it is there; whether this call, of all processes', did it.
+
+    Raises PermanentEngineError when the disk refuses.
+    """
+    try:
+        with _staged_file(path, content, mode) as staged:
+            try:
+                os.link(staged, path)
+            except FileExistsError:
+                return False
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    return True
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it, where they are missing, durably."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        fsync_folder(folder.parent)
 
 
 def fsync_folder(folder: Path) -> None:
@@ -61,7 +76,7 @@ def fsync_folder(folder: Path) -> None:
 
 def fsync_tree(folder: Path) -> None:
     """Make every file and name below `folder` durable."""
-    for root, _, names in os.walk(folder):
+    for root, _, names in os.walk(folder, onerror=_raise):
         for name in names:
             descriptor = os.open(Path(root) / name, os.O_RDONLY)
             try:
@@ -85,7 +100,7 @@ def staged_folder(staging: Path, target: Path) -> Iterator[Path]:
             yield staged
             staged.chmod(0o755)
             fsync_tree(staged)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             staged.rename(target)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
@@ -102,3 +117,25 @@ def disk_error(path: Path, error: OSError) -> PermanentEngineError:
         where=str(path),
         remedy="nothing was changed; free space or permissions, then run the command again",
     )
+
+
+@contextmanager
+def _staged_file(path: Path, content: bytes, mode: int) -> Iterator[Path]:
+    """A durable file beside `path`, gone when the block ends unless it was renamed."""
+    make_folder(path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    staged = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        yield staged
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _raise(error: OSError) -> None:
+    """For `os.walk`, which passes over what it cannot list unless told otherwise."""
+    raise error

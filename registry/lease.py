@@ -7,12 +7,13 @@ controller that slept past its lease cannot write over the one that came after i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
-from registry.database import LEASES, transaction
+from registry.database import LEASES, transaction, write
 from registry.errors import LeaseHeldError
 from registry.journal import check_lease
 from registry.names import check_name
@@ -41,7 +42,9 @@ class Leases:
 
     def acquire(self, model: str, holder: str, *, now: float, ttl_s: float) -> Lease:
         """A new lease. Raises LeaseHeldError while another holder's is not over."""
-        with transaction(self._engine) as connection:
+        _check_times(now, ttl_s)
+
+        def work(connection: Connection) -> Lease:
             row = _current(connection, model)
             if row is not None and row.expires_at > now:
                 raise LeaseHeldError(
@@ -51,13 +54,20 @@ class Leases:
                 )
             return _grant(connection, row, model, holder, now + ttl_s)
 
+        return write(self._engine, work)
+
     def take_over(self, model: str, holder: str, *, now: float, ttl_s: float) -> Lease:
         """A new lease, whoever holds the old one: a rollback is never blocked."""
-        with transaction(self._engine) as connection:
+        _check_times(now, ttl_s)
+
+        def work(connection: Connection) -> Lease:
             return _grant(connection, _current(connection, model), model, holder, now + ttl_s)
+
+        return write(self._engine, work)
 
     def renew(self, lease: Lease, *, now: float, ttl_s: float) -> Lease:
         """The same lease for longer. Raises FencedError when it is over or not the newest."""
+        _check_times(now, ttl_s)
         with transaction(self._engine) as connection:
             check_lease(connection, lease, now)
             connection.execute(
@@ -75,9 +85,16 @@ class Leases:
             )
 
 
+def _check_times(now: float, ttl_s: float) -> None:
+    # A NaN compares as false with everything: it would look like a lease that is over.
+    if not (math.isfinite(now) and math.isfinite(ttl_s) and ttl_s > 0):
+        raise ValueError(f"a lease from {now} for {ttl_s} s")
+
+
 def _current(connection: Connection, model: str) -> Row[str, int, str, float] | None:
     query = select(LEASES.c.model, LEASES.c.token, LEASES.c.holder, LEASES.c.expires_at)
-    return connection.execute(query.where(LEASES.c.model == check_name(model))).one_or_none()
+    query = query.where(LEASES.c.model == check_name(model)).with_for_update()
+    return connection.execute(query).one_or_none()
 
 
 def _grant(

@@ -22,6 +22,7 @@ from registry.files import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from io import FileIO
 
 CHUNK = 1 << 20
 
@@ -144,9 +145,7 @@ def hash_file(folder: Path, name: str, on_bytes: Callable[[int], None] | None = 
     """Size and SHA-256 of one file below `folder`. Raises UserError when it cannot be read."""
     digest, size = hashlib.sha256(), 0
     try:
-        # No link is followed even if one appeared since the folder was listed.
-        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        with open_plain(folder / name) as file:
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
@@ -157,6 +156,19 @@ def hash_file(folder: Path, name: str, on_bytes: Callable[[int], None] | None = 
     return FileEntry(name, size, digest.hexdigest())
 
 
+def open_plain(path: Path) -> FileIO:
+    """Open a regular file to read. Raises UserError for anything else, OSError when it cannot.
+
+    No link is followed and no pipe waited for, even if one appeared since the folder was listed.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    file = os.fdopen(descriptor, "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise UserError("is not a regular file", where=str(path))
+    return file
+
+
 def _raise(error: OSError) -> None:
     """For `os.walk`, which passes over what it cannot list unless told otherwise."""
     raise error
@@ -165,6 +177,7 @@ def _raise(error: OSError) -> None:
 def _entry(path: object, size: object, sha256: object) -> FileEntry:
     if type(path) is not str or type(size) is not int or type(sha256) is not str:
         raise IntegrityError("the manifest has a row with a value of the wrong type")
+    path.encode()  # a lone surrogate raises ValueError
     if (
         "\\" in path
         or "\0" in path

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.errors import IntegrityError, PermanentEngineError, UserError
-from registry.files import disk_error, fsync_folder, fsync_tree, write_atomic
-from registry.manifest import CHUNK, FileEntry, Manifest, list_files
+from registry.errors import IntegrityError, UserError
+from registry.files import disk_error, fsync_folder, make_folder, staged_folder, write_atomic
+from registry.manifest import CHUNK, FileEntry, Manifest, is_digest, list_files, open_plain
+from registry.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
 
 class ContentStore:
@@ -32,23 +33,30 @@ class ContentStore:
         self._staging = root / "staging"
 
     def add(self, folder: Path) -> Manifest:
-        """Hash and copy `folder` in one pass. The same content again changes nothing.
+        """Hash and copy `folder` in one pass. The same content again replaces damaged copies.
 
         Raises UserError for what a manifest refuses, PermanentEngineError when the disk is full;
         then the store is as it was.
         """
         names = list_files(folder)
         try:
-            self._staging.mkdir(parents=True, exist_ok=True)
-            staged = Path(tempfile.mkdtemp(dir=self._staging))
+            with scratch_folder(self._staging) as staged, _threads() as pool:
+                entries = list(
+                    pool.map(
+                        lambda numbered: _stage(folder / numbered[1], staged / str(numbered[0])),
+                        enumerate(names),
+                    )
+                )
+                files = [
+                    FileEntry(name, *entry) for name, entry in zip(names, entries, strict=True)
+                ]
+                for number, file in enumerate(files):
+                    self._keep(staged / str(number), file.sha256)
+                for parent in {self._blob_path(file.sha256).parent for file in files}:
+                    fsync_folder(parent)
         except OSError as error:
-            raise disk_error(self._staging, error) from error
-        try:
-            with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-                entries = list(pool.map(lambda name: self._add_file(folder, name, staged), names))
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-        manifest = Manifest.of_entries(entries)
+            raise disk_error(self._blobs, error) from error
+        manifest = Manifest.of_entries(files)
         if not self.has(manifest.digest):
             write_atomic(self._manifest_path(manifest.digest), manifest.to_json(), mode=0o444)
         return manifest
@@ -57,9 +65,10 @@ class ContentStore:
         """Whether a manifest with this digest and all its blobs are there."""
         try:
             manifest = self.manifest(digest)
-        except IntegrityError:
+        except (IntegrityError, UserError):
             return False
-        return all(self._blob_path(file.sha256).is_file() for file in manifest.files)
+        # For a folder that is closed to us, pathlib raises.
+        return all(os.path.isfile(self._blob_path(file.sha256)) for file in manifest.files)  # noqa: PTH113
 
     def manifest(self, digest: str) -> Manifest:
         """The manifest. Raises IntegrityError when it is missing or changed."""
@@ -81,26 +90,26 @@ class ContentStore:
         Raises IntegrityError when a blob is missing or changed; then `target` does not exist.
         """
         manifest = self.manifest(digest)
-        if target.exists():
+        if os.path.lexists(target):
             raise UserError("is there already", where=str(target))
-        try:
+        with staged_folder(target.parent, target) as staged:
             for file in manifest.files:
-                self._copy_out(file, target / file.path)
-            fsync_tree(target)
-        except OSError as error:
-            shutil.rmtree(target, ignore_errors=True)
-            raise disk_error(target, error) from error
-        except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
-            raise
+                path = staged / file.path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as out:
+                    self._copy_out(file, out)
         return manifest
 
     @contextmanager
     def checked_out(self, digest: str, work: Path) -> Iterator[Path]:
         """A copy of the folder below `work`, removed when the block ends."""
-        work.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=work) as folder:
-            target = Path(folder) / "files"
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+            folder = tempfile.TemporaryDirectory(dir=work)
+        except OSError as error:
+            raise disk_error(work, error) from error
+        with folder:
+            target = Path(folder.name) / "files"
             self.checkout(digest, target)
             yield target
 
@@ -109,65 +118,69 @@ class ContentStore:
         for file in self.manifest(digest).files:
             self._copy_out(file, None)
 
-    def _add_file(self, folder: Path, name: str, staged: Path) -> FileEntry:
-        handle, temporary = tempfile.mkstemp(dir=staged)
-        hasher, size = hashlib.sha256(), 0
-        try:
-            with os.fdopen(handle, "wb") as out, _open_plain(folder / name) as source:
-                while chunk := source.read(CHUNK):
-                    hasher.update(chunk)
-                    out.write(chunk)
-                    size += len(chunk)
-                out.flush()
-                os.fchmod(out.fileno(), 0o444)
-                os.fsync(out.fileno())
-            entry = FileEntry(name, size, hasher.hexdigest())
-            blob = self._blob_path(entry.sha256)
-            # A blob that is there already may have been damaged: the new copy is known to be good.
-            blob.parent.mkdir(parents=True, exist_ok=True)
-            Path(temporary).replace(blob)
-            fsync_folder(blob.parent)
-        except OSError as error:
-            raise disk_error(folder / name, error) from error
-        return entry
+    def _keep(self, staged: Path, sha256: str) -> None:
+        """Name a staged blob; one that is there already may be damaged, this one is good."""
+        blob = self._blob_path(sha256)
+        make_folder(blob.parent)
+        staged.replace(blob)
 
-    def _copy_out(self, file: FileEntry, target: Path | None) -> None:
+    def _copy_out(self, file: FileEntry, out: BinaryIO | None) -> None:
         blob = self._blob_path(file.sha256)
         hasher = hashlib.sha256()
-        if not blob.is_file():
-            raise IntegrityError(f"the bytes of {file.path} are gone", where=str(blob))
-        if target is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        with blob.open("rb") as source, Path(target or os.devnull).open("wb") as out:
-            while chunk := source.read(CHUNK):
-                hasher.update(chunk)
+        for chunk in _chunks_of_blob(blob, file.path):
+            hasher.update(chunk)
+            if out is not None:
                 out.write(chunk)
         if hasher.hexdigest() != file.sha256:
-            raise IntegrityError(
-                f"the bytes of {file.path} were changed on disk",
-                where=str(blob),
-                remedy="register or convert it again: a good copy replaces it",
-            )
+            raise _damaged(blob, f"the bytes of {file.path} were changed on disk")
 
     def _blob_path(self, sha256: str) -> Path:
         return self._blobs / sha256[:2] / sha256
 
     def _manifest_path(self, digest: str) -> Path:
-        if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-            raise PermanentEngineError(f"{digest!r} is not a digest")
+        if not is_digest(digest):
+            raise UserError(f"{digest!r} is not a digest", remedy="it has 64 hex digits")
         return self._manifests / digest[:2] / f"{digest}.json"
 
 
-@contextmanager
-def _open_plain(path: Path) -> Iterator[_Readable]:
-    """Open for reading without following a link that appeared since the folder was listed."""
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+
+
+def _stage(source: Path, staged: Path) -> tuple[int, str]:
+    """Copy one file, durably and read-only; size and SHA-256 of what was copied."""
+    hasher, size = hashlib.sha256(), 0
+    with staged.open("xb") as out:
+        for chunk in _chunks_of_source(source):
+            hasher.update(chunk)
+            out.write(chunk)
+            size += len(chunk)
+        out.flush()
+        os.fchmod(out.fileno(), 0o444)
+        os.fsync(out.fileno())
+    return size, hasher.hexdigest()
+
+
+def _chunks_of_source(path: Path) -> Iterator[bytes]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        with open_plain(path) as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        yield file
 
 
-if TYPE_CHECKING:
-    from io import FileIO as _Readable
+def _chunks_of_blob(blob: Path, name: str) -> Iterator[bytes]:
+    try:
+        with blob.open("rb", buffering=0) as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+    except FileNotFoundError as error:
+        raise _damaged(blob, f"the bytes of {name} are gone") from error
+    except OSError as error:
+        raise _damaged(blob, f"the bytes of {name} cannot be read: {error.strerror}") from error
+
+
+def _damaged(blob: Path, what: str) -> IntegrityError:
+    remedy = "register or convert it again: a good copy replaces it"
+    return IntegrityError(what, where=str(blob), remedy=remedy)

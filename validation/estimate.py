@@ -3,8 +3,12 @@
 The interval is the widest of three: the studentised cluster bootstrap, Student's t over
 clusters, and, above, the exact binomial bound for faults too rare to resample. Each is weak
 somewhere: the bootstrap for differences carried by few speakers, t for skewed rates, and the
-exact bound knows nothing of speakers. The simulations in the tests measure what the three
-together keep: a system at the limit passes in at most 5 % of evaluations.
+exact bound knows nothing of speakers.
+
+What the three together keep was simulated (32 speakers x 14 utterances, 95 %): a candidate worse
+by exactly the margin passes in 2.8 % of evaluations when the speakers' skill has a coefficient of
+variation of 1.2, in 4.8 % at 1.9, in 7.0 % at 2.6. With 16 speakers these are 4.9, 7.0 and 10.5 %:
+few speakers who differ much are beyond any of the three, which is why a policy has a least number.
 """
 
 from __future__ import annotations

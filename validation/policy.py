@@ -101,6 +101,7 @@ class GatePolicy(BaseModel):
     min_utterances: int = Field(default=100, ge=2)
     """Fewer, in the whole set or in a slice, are inconclusive."""
     min_clusters: int = Field(default=20, ge=2)
+    """As `min_utterances`. With fewer than 20 speakers who differ much, no interval is honest."""
     contract: ContractRules = ContractRules()
 
     @field_validator("dataset")

@@ -2,8 +2,8 @@
 
 Pass: the upper end of the interval is below the limit. Fail: the lower end is above it.
 Between them the data decides nothing, and the check says how much more would. With the default
-confidence of 95 % either verdict is wrong with a chance of 2.5 %, the convention for
-non-inferiority (ICH E9, section 5.5); by the simulations at most 5 % with 32 unequal speakers.
+confidence of 95 % either verdict is wrong with a nominal chance of 2.5 %, the convention for
+non-inferiority (ICH E9, section 5.5); `estimate` says how far few, unequal speakers can stretch it.
 
 All checks of a gate must pass, so asking more never raises the chance of a false pass
 (an intersection-union test; Berger 1982). A candidate that is certainly worse, but certainly by

@@ -36,7 +36,7 @@ class Verdict(IntEnum):
     @classmethod
     def from_label(cls, label: str) -> Verdict:
         """The inverse of `label`. Raises KeyError when there is no such verdict."""
-        return cls[label.upper()]
+        return cls[str(label).upper()]
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

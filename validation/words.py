@@ -84,7 +84,7 @@ def _count(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:
         return ErrorCounts(0, 0, 0, len(reference))
     from rapidfuzz.distance import Levenshtein
 
-    tags = [edit.tag for edit in Levenshtein.editops(reference, hypothesis)]
+    tags = [tag for tag, _, _ in Levenshtein.editops(reference, hypothesis).as_list()]
     return ErrorCounts(
         tags.count("replace"), tags.count("delete"), tags.count("insert"), len(reference)
     )
@@ -98,8 +98,7 @@ def _basic(text: str) -> str:
     for _ in range(_PASSES):
         folded = unicodedata.normalize("NFKC", text).casefold()
         folded = unicodedata.normalize("NFKC", folded)
-        folded = folded if folded.isalnum() else "".join(map(_plain, folded))
-        folded = _fold_spaces(unicodedata.normalize("NFKC", folded))
+        folded = _fold_spaces(unicodedata.normalize("NFKC", folded.translate(_PLAIN)))
         if folded == text:
             break
         text = folded
@@ -117,6 +116,16 @@ def _plain(character: str) -> str:
         return ""
     return " " if category[0] in "PS" else character
 
+
+class _PlainCharacters(dict[int, str]):
+    """`_plain` as a table for `str.translate`, filled with the characters that were met."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = plain = _plain(chr(code))
+        return plain
+
+
+_PLAIN = _PlainCharacters()
 
 NORMALISERS: Mapping[str, Callable[[str], str]] = {"none": _fold_spaces, "basic": _basic}
 """Normalisers by the name that a policy gives."""

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from model_repository.golden import GoldenSet
-from model_repository.layout import ReleaseLayout
-from model_repository.publishing import verify_release
-
 from canary.ports import Admission, RevisionState
 from infra.inference import score
 from infra.local import triton_api
+from model_repository.golden import GoldenSet
+from model_repository.layout import ReleaseLayout
+from model_repository.publishing import verify_release
 from registry.errors import EngineError, IntegrityError
 from registry.signature import VerifyingKey
 

@@ -18,6 +18,7 @@ from infra.local.envoy_admin import EnvoyAdmin, admin_socket
 from infra.local.envoy_files import EnvoyFiles, wanted_clusters
 from infra.local.envoy_routes import ROUTE_TABLE, routes_of
 from infra.local.envoy_telemetry import EnvoyTelemetry
+from infra.local.log_words import last_words
 from infra.local.revisions import RevisionRecords
 from infra.local.supervision import Program
 from registry.errors import FencedError, PermanentEngineError, RetryableEngineError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from canary.ports import Route
-    from infra.local.envoy_files import Clusters
     from registry.workspace import Workspace
 
 __all__ = ["PROGRAM", "EnvoyRouter", "EnvoyTelemetry", "envoy_binary", "envoy_program"]
@@ -70,30 +70,35 @@ class EnvoyRouter(Router):
         self._run = workspace.run
         self._files = EnvoyFiles(workspace.run)
         self._records = RevisionRecords(workspace.run)
+        self._log = workspace.logs / f"{PROGRAM}.log"
 
     def write(self, route: Route) -> None:
         """Make `route` the model's only route; returns once Envoy uses it.
 
         Raises FencedError when a larger token wrote before, PermanentEngineError when a release
-        has no revision or Envoy rejects the route, RetryableEngineError when it does not answer.
+        has no revision or Envoy rejects the route (the former one is put back), and
+        RetryableEngineError when Envoy does not answer.
         """
         with self._locked(), EnvoyAdmin.connected(self._run) as admin:
             routes = self._files.routes()
-            known = routes.get(route.model)
-            if known is not None and known.token > route.token:
-                raise FencedError(
-                    f"a controller with token {known.token} wrote the route of {route.model} "
-                    f"after this one with token {route.token}"
-                )
+            _check_token(routes.get(route.model), route)
             changed = routes | {route.model: route}
-            written = self._files.clusters()
-            clusters = wanted_clusters(changed, self._records.all(), written)
-            self._add_clusters(admin, written, clusters)
+            known = self._files.clusters()
+            wanted = wanted_clusters(changed, self._records.all(), known)
+            rejections = admin.taken().rejections
+            if known | wanted != known:
+                # The old ones stay for as long as routes name them.
+                self._files.write_clusters(known | wanted)
+                self._wait_taken(admin, rejections)
             if changed != routes:
                 self._files.write_routes(changed)
-            self._wait_taken(admin)
-            if self._files.clusters().keys() != clusters.keys():
-                self._files.write_clusters(clusters)
+            try:
+                self._wait_taken(admin, rejections)
+            except PermanentEngineError:
+                self._files.write_routes(routes)
+                raise
+            if (known | wanted).keys() != wanted.keys():
+                self._files.write_clusters(wanted)
 
     def read(self, model: str) -> Route | None:
         """The route that Envoy uses, by its own configuration dump."""
@@ -111,23 +116,23 @@ class EnvoyRouter(Router):
             if clusters != known:
                 self._files.write_clusters(clusters)
 
-    def _add_clusters(self, admin: EnvoyAdmin, written: Clusters, wanted: Clusters) -> None:
-        """Give Envoy the new clusters, and leave the old ones for as long as routes name them."""
-        together = written | wanted
-        if together != written:
-            self._files.write_clusters(together)
-            self._wait_taken(admin)
-
-    def _wait_taken(self, admin: EnvoyAdmin) -> None:
+    def _wait_taken(self, admin: EnvoyAdmin, rejections: int) -> None:
         """Wait until Envoy uses both files as they are on disk."""
-        wanted = self._files.versions()
+        wanted = (self._files.clusters_version(), self._files.routes_version())
         deadline = time.monotonic() + TAKE_TIMEOUT_S
-        while admin.versions() != wanted:
-            if reason := admin.rejection():
-                raise PermanentEngineError(f"Envoy rejects its configuration: {reason}")
+        while True:
+            taken = admin.taken()
+            if (taken.clusters, taken.routes) == wanted:
+                return
+            if taken.rejections > rejections:
+                raise PermanentEngineError(
+                    f"Envoy rejects its configuration: {last_words(self._log)}",
+                    where=str(self._log),
+                )
             if time.monotonic() > deadline:
                 raise RetryableEngineError(
-                    f"Envoy did not take the new routes in {TAKE_TIMEOUT_S:.0f} s"
+                    f"Envoy did not take the new routes in {TAKE_TIMEOUT_S:.0f} s",
+                    where=str(self._log),
                 )
             time.sleep(_POLL_S)
 
@@ -141,3 +146,11 @@ class EnvoyRouter(Router):
             raise RetryableEngineError(
                 "another command is writing routes", where=str(self._run)
             ) from error
+
+
+def _check_token(known: Route | None, route: Route) -> None:
+    if known is not None and known.token > route.token:
+        raise FencedError(
+            f"a controller with token {known.token} wrote the route of {route.model} after this "
+            f"one got token {route.token}"
+        )

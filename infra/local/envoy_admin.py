@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,12 +27,20 @@ def admin_socket(run: Path) -> Path:
     return socket_path(run.resolve(), "envoy.sock")
 
 
+_CLUSTERS, _ROUTES = "cluster_manager.cds", f"http.{STAT_PREFIX}.rds.{ROUTE_TABLE}"
+_VERSIONS = (f"{_CLUSTERS}.version_text", f"{_ROUTES}.version_text")
+_REJECTIONS = (f"{_CLUSTERS}.update_rejected", f"{_ROUTES}.update_rejected")
+
+
 @dataclass(frozen=True, slots=True)
-class Versions:
-    """What Envoy uses: versions of its watched files, empty before it took one."""
+class Taken:
+    """Versions of the watched files that Envoy uses, empty before it took one, and how many
+    versions it refused since it started.
+    """
 
     clusters: str = ""
     routes: str = ""
+    rejections: int = 0
 
 
 class EnvoyAdmin:
@@ -64,23 +73,14 @@ class EnvoyAdmin:
         """Each dynamic route table in use: `version_info` and `route_config`."""
         return self._configs("dynamic_route_configs")
 
-    def versions(self) -> Versions:
-        """Versions of the files that Envoy took last."""
-        names = {
-            "cluster_manager.cds.version_text": "clusters",
-            f"http.{STAT_PREFIX}.rds.{ROUTE_TABLE}.version_text": "routes",
+    def taken(self) -> Taken:
+        """What Envoy made of its watched files so far."""
+        pattern = "|".join(re.escape(name) for name in (*_VERSIONS, *_REJECTIONS))
+        rows = {
+            row["name"]: row["value"] for row in self.statistics(f"^({pattern})$") if "name" in row
         }
-        rows = self.statistics(f"^({'|'.join(names)})$")
-        found = {names[row["name"]]: str(row["value"]) for row in rows if row.get("name") in names}
-        return Versions(**found)
-
-    def rejection(self) -> str:
-        """Why Envoy refused the file it read last; empty when it did not."""
-        for resource in ("dynamic_route_configs", "dynamic_active_clusters"):
-            for config in self._configs(resource):
-                if "error_state" in config:
-                    return str(config["error_state"].get("details", "no reason given"))
-        return ""
+        clusters, routes = (str(rows.get(name, "")) for name in _VERSIONS)
+        return Taken(clusters, routes, sum(int(rows.get(name, 0)) for name in _REJECTIONS))
 
     def merge_histograms(self) -> None:
         """Have Envoy collect its workers' histograms; the next `statistics` shows them."""

@@ -10,7 +10,6 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from infra.local.envoy_admin import Versions
 from infra.local.envoy_bootstrap import bootstrap
 from infra.local.envoy_clusters import revision_clusters, revision_of
 from infra.local.envoy_routes import route_table, routes_of
@@ -62,9 +61,13 @@ class EnvoyFiles:
             found.setdefault(revision_of(cluster["name"]), []).append(cluster)
         return found
 
-    def versions(self) -> Versions:
-        """Versions of the files on disk."""
-        return Versions(_version_on_disk(self._clusters), _version_on_disk(self._routes))
+    def routes_version(self) -> str:
+        """Version of the route table on disk; empty without one."""
+        return _version_on_disk(self._routes)
+
+    def clusters_version(self) -> str:
+        """Version of the cluster file on disk; empty without one."""
+        return _version_on_disk(self._clusters)
 
     def write_routes(self, routes: Mapping[str, Route]) -> str:
         """Replace the route table; returns its version."""

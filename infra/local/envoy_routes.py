@@ -6,7 +6,6 @@ leave the revision's own port. Pure: routes in, Envoy's JSON out, and back.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from canary.ports import Route, Share
@@ -23,6 +22,9 @@ STREAM_IDLE_TIMEOUT = "300s"
 _SERVICE = "/inference.GRPCInferenceService"
 _MODEL_PROBES = ("ModelReady", "ModelMetadata", "ModelConfig")
 _SERVER_PROBES = ("ServerLive", "ServerReady", "ServerMetadata")
+_REST_PROBES = ("", "/ready", "/config")
+_NONE_SERVED = "no model is served"
+_NOT_OFFERED = "that part of the server is not offered here"
 _NOT_FOUND, _PERMISSION_DENIED, _UNAVAILABLE = "5", "7", "14"
 _SESSION_HEADER = "x-session-id"
 _BUFFER = "envoy.filters.http.buffer"
@@ -69,83 +71,79 @@ def _route_of(rule: Json) -> Route:
 
 
 def _model_rules(route: Route) -> Iterator[Json]:
-    """A model's rules, the narrow ones first: Envoy takes the first that matches."""
-    model = re.escape(route.model)
-    rest = f"/v2/models/{model}"
-    for share in route.shares:
-        pinned = f"{rest}/versions/{share.release}(/(infer|generate|generate_stream|ready|config))?"
-        yield {"match": _rest(pinned), **_to_one(route.model, share.release, "http")}
-        for method in ("ModelInfer", *_MODEL_PROBES):
-            match = _grpc(method, route.model, version=str(share.release))
-            yield {"match": match, **_to_one(route.model, share.release, "grpc")}
-    unserved = "that version of the model is not served"
-    yield _refusal(_rest(f"{rest}/versions/.*"), 404, unserved)
-    yield _refusal(
-        _grpc(r"(ModelInfer|ModelReady|ModelMetadata|ModelConfig)", route.model, version=""),
-        404,
-        unserved,
-        grpc_status=_NOT_FOUND,
-    )
+    """A model's rules, the narrow ones first: Envoy takes the first that matches.
+
+    Paths are compared whole; Envoy refuses regular expressions as long as a model's name may be.
+    """
+    yield from _pinned_rules(route)
+    rest = f"/v2/models/{route.model}"
     yield {
         "name": _COUNTED + route.model,
         "metadata": {"filter_metadata": {"sluice": {"token": str(route.token)}}},
-        "match": _rest(f"{rest}/infer"),
+        "match": {"path": f"{rest}/infer"},
         **_weighted(route, "http", INFER),
     }
-    yield {"match": _rest(f"{rest}/generate"), **_weighted(route, "http", INFER)}
-    yield {
-        "match": _rest(f"{rest}/generate_stream"),
-        **_weighted(route, "http", INFER, stream=True),
-    }
-    yield {"match": _rest(f"{rest}(/ready|/config)?"), **_weighted(route, "http", DIRECT)}
+    yield {"match": {"path": f"{rest}/generate"}, **_weighted(route, "http", INFER)}
+    streamed = _weighted(route, "http", INFER, stream=True)
+    yield {"match": {"path": f"{rest}/generate_stream"}, **streamed}
+    for probe in _REST_PROBES:
+        yield {"match": {"path": rest + probe}, **_weighted(route, "http", DIRECT)}
     yield {"match": _grpc("ModelInfer", route.model), **_weighted(route, "grpc", INFER)}
     yield {
         "match": _grpc("ModelStreamInfer", route.model),
         **_weighted(route, "grpc", INFER, stream=True),
         "typed_per_filter_config": {_BUFFER: _BUFFER_OFF},
     }
-    probes = "|".join(_MODEL_PROBES)
-    yield {"match": _grpc(f"({probes})", route.model), **_weighted(route, "grpc", DIRECT)}
-    yield _refusal(_rest(f"{rest}/.*"), 403, "that part of the server is not offered here")
+    for method in _MODEL_PROBES:
+        yield {"match": _grpc(method, route.model), **_weighted(route, "grpc", DIRECT)}
+    yield _refusal({"path_separated_prefix": rest}, 403, _NOT_OFFERED)
+
+
+def _pinned_rules(route: Route) -> Iterator[Json]:
+    """Requests that name a version go to it, whatever its weight, and are not counted."""
+    versions = f"/v2/models/{route.model}/versions"
+    unserved = "that version of the model is not served"
+    for share in route.shares:
+        for end in ("/infer", "/generate", "/generate_stream", *_REST_PROBES):
+            match = {"path": f"{versions}/{share.release}{end}"}
+            yield {"match": match, **_to_one(route.model, share.release, "http")}
+        for method in ("ModelInfer", *_MODEL_PROBES):
+            match = _grpc(method, route.model, version=str(share.release))
+            yield {"match": match, **_to_one(route.model, share.release, "grpc")}
+    yield _refusal({"path_separated_prefix": versions}, 404, unserved)
+    for method in ("ModelInfer", *_MODEL_PROBES):
+        match = _grpc(method, route.model, version="")
+        yield _refusal(match, 404, unserved, grpc_status=_NOT_FOUND)
 
 
 def _server_rules(routes: list[Route]) -> Iterator[Json]:
     """Health and metadata of the server as a whole; any revision knows its metadata."""
     yield _reply({"path": "/v2/health/live"}, 200, "")
-    server = f"{_SERVICE}/({'|'.join(_SERVER_PROBES)})"
+    probes = [{"path": f"{_SERVICE}/{method}", "grpc": {}} for method in _SERVER_PROBES]
     if not routes:
-        yield _refusal({"path": "/v2/health/ready"}, 503, "no model is served")
-        yield _refusal(
-            {"safe_regex": {"regex": server}, "grpc": {}},
-            503,
-            "no model is served",
-            grpc_status=_UNAVAILABLE,
-        )
+        yield _refusal({"path": "/v2/health/ready"}, 503, _NONE_SERVED)
+        for probe in probes:
+            yield _refusal(probe, 503, _NONE_SERVED, grpc_status=_UNAVAILABLE)
         return
     yield _reply({"path": "/v2/health/ready"}, 200, "")
     yield {"match": {"path": "/v2"}, **_weighted(routes[0], "http", DIRECT)}
-    match = {"safe_regex": {"regex": server}, "grpc": {}}
-    yield {"match": match, **_weighted(routes[0], "grpc", DIRECT)}
+    for probe in probes:
+        yield {"match": probe, **_weighted(routes[0], "grpc", DIRECT)}
 
 
 def _refusals() -> Iterator[Json]:
     """What no rule before them matched."""
-    methods = f"({'|'.join(('ModelInfer', 'ModelStreamInfer', *_MODEL_PROBES))})"
     unknown = "no such model is served"
-    yield _refusal(
-        {"safe_regex": {"regex": f"{_SERVICE}/{methods}"}, "grpc": {}},
-        404,
-        f"{unknown} (a stream or a compressed request names its model in the header x-model)",
-        grpc_status=_NOT_FOUND,
-    )
-    refused = "that part of the server is not offered here"
-    yield _refusal({"prefix": "/", "grpc": {}}, 403, refused, grpc_status=_PERMISSION_DENIED)
-    yield _refusal(_rest("/v2/models/[^/]+(/.*)?"), 404, unknown)
-    yield _refusal({"prefix": "/"}, 403, refused)
-
-
-def _rest(path: str) -> Json:
-    return {"safe_regex": {"regex": path}}
+    for method in ("ModelInfer", "ModelStreamInfer", *_MODEL_PROBES):
+        yield _refusal(
+            {"path": f"{_SERVICE}/{method}", "grpc": {}},
+            404,
+            f"{unknown} (a stream or a compressed request names its model in the header x-model)",
+            grpc_status=_NOT_FOUND,
+        )
+    yield _refusal({"prefix": "/", "grpc": {}}, 403, _NOT_OFFERED, grpc_status=_PERMISSION_DENIED)
+    yield _refusal({"prefix": "/v2/models/"}, 404, unknown)
+    yield _refusal({"prefix": "/"}, 403, _NOT_OFFERED)
 
 
 def _grpc(method: str, model: str, *, version: str | None = None) -> Json:
@@ -154,11 +152,7 @@ def _grpc(method: str, model: str, *, version: str | None = None) -> Json:
     if version is not None:
         wanted = {"string_match": {"exact": version}} if version else {"present_match": True}
         headers.append({"name": "x-model-version", **wanted})
-    return {
-        "safe_regex": {"regex": f"{_SERVICE}/{method}"},
-        "grpc": {},
-        "headers": headers,
-    }
+    return {"path": f"{_SERVICE}/{method}", "grpc": {}, "headers": headers}
 
 
 def _weighted(route: Route, protocol: str, use: str, *, stream: bool = False) -> Json:

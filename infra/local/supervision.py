@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock

@@ -33,6 +33,10 @@ CONFIRM_WAIT_S = 0.02
 """A written route is used within milliseconds by Envoy, within a second or two by a gateway."""
 
 
+def _no_fence() -> None:
+    """For calls that change nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """The ports, the aliases of the model registry, and time."""
@@ -45,28 +49,40 @@ class World:
     aliases: Callable[[str, str, int], None] | None = None
     """Called with model, alias and release; None when no registry is to be told."""
 
-    def retry(self, call: Callable[[], Seen]) -> Seen:
-        """The call's result; waits longer each time that it raises RetryableEngineError."""
+    def retry(self, call: Callable[[], Seen], fence: Callable[[], None] = _no_fence) -> Seen:
+        """The call's result; waits longer each time that it raises RetryableEngineError.
+
+        `fence` is called before each new try and raises when this controller may not act any more.
+        """
         for attempt in range(ATTEMPTS - 1):
             try:
                 return call()
             except RetryableEngineError:
                 self.sleep(FIRST_WAIT_S * 2**attempt)
+                fence()
         return call()
 
 
-def act(world: World, model: str, effect: Effect, token: int) -> dict[str, Any]:
-    """Do `effect` under the lease's fencing token and return what was seen afterwards."""
+def act(
+    world: World, model: str, effect: Effect, token: int, fence: Callable[[], None]
+) -> dict[str, Any]:
+    """Do `effect` under the lease's fencing token and return what was seen afterwards.
+
+    Raises what `fence` raises when the lease was lost between two tries.
+    """
+    return world.retry(lambda: _do(world, model, effect, token), fence)
+
+
+def _do(world: World, model: str, effect: Effect, token: int) -> dict[str, Any]:
     if isinstance(effect, StartRevision):
-        return world.retry(lambda: _start(world, model, effect.release))
+        return _start(world, model, effect.release)
     if isinstance(effect, AdmitRevision):
-        return world.retry(lambda: _admit(world, model, effect.release))
+        return _admit(world, model, effect.release)
     if isinstance(effect, WriteRoute):
-        route = Route(model, effect.shares, token)
-        return world.retry(lambda: _write(world, route))
+        return _write(world, Route(model, effect.shares, token))
     if isinstance(effect, StopRevision):
-        return world.retry(lambda: _stop(world, model, effect.release))
-    return world.retry(lambda: _alias(world, model, effect))
+        return _stop(world, model, effect.release)
+    return _alias(world, model, effect)
 
 
 def _start(world: World, model: str, release: int) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Turn:
             action = next_action(self.serving, self.world.clock())
             if isinstance(action, Done):
                 # Whoever was fenced off must not tell another controller's outcome as its own.
-                self._renew(early=True)
+                self._check_lease()
                 return result_of(self.serving, action.outcome, action.reason)
             if isinstance(action, Perform):
                 self._perform(action.effect)
@@ -132,15 +132,19 @@ class Turn:
         except SluiceError:
             return ()
 
-    def _renew(self, *, early: bool = False) -> None:
+    def _renew(self) -> None:
+        if self.lease.expires_at - self.world.clock() < self.ttl_s / 2:
+            self._check_lease()
+
+    def _check_lease(self) -> None:
         now = self.world.clock()
-        if early or self.lease.expires_at - now < self.ttl_s / 2:
-            self.lease = self.leases.renew(self.lease, now=now, ttl_s=self.ttl_s)
+        self.lease = self.leases.renew(self.lease, now=now, ttl_s=self.ttl_s)
 
     def _perform(self, numbered: NumberedEffect) -> None:
         self.record("effect-started", numbered.to_json())
         try:
-            observed = act(self.world, self.model, numbered.effect, self.lease.token)
+            effect, token = numbered.effect, self.lease.token
+            observed = act(self.world, self.model, effect, token, self._check_lease)
         except FencedError:
             raise
         except SluiceError as error:
@@ -154,19 +158,10 @@ class Turn:
         known = self.serving.beliefs
         if decision.name is not DecisionName.HOLD or says_something(self.serving, observation):
             body = {**decision.to_json(), "observation": observation.to_json()}
-            if self.serving.rollout is None:
-                self.record("looked", self._as_look(observation))
-            else:
-                self.record("decided", body)
+            self.record("decided", body)
         if decision.name is DecisionName.HOLD and self.serving.beliefs == known:
             rollout = self.serving.rollout
             self.world.sleep(rollout.plan.tick_s if rollout else DEFAULT_TICK_S)
-
-    def _as_look(self, observation: Observation) -> dict[str, Any]:
-        """Without a rollout nothing is decided: the observation is a look, the route as it was."""
-        route = self.serving.route
-        shares = None if route is None else shares_to_json(route)
-        return {"observation": observation.to_json(), "route": shares}
 
     def _observation(self, wanted: Observe) -> Observation:
         statuses = self._statuses(wanted.releases)

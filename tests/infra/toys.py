@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import time
@@ -22,6 +23,12 @@ from infra.local.ports import free_ports
 from infra.local.services import Ports, is_ready, service_program
 from infra.local.supervision import Supervisor
 from model_repository.config import Batching, render_config
+from model_repository.golden import GoldenRequest, GoldenSet
+from model_repository.layout import NO_BYTECODE, ReleaseLayout
+from model_repository.publishing import _whole
+from registry.files import canonical_json, write_atomic
+from registry.manifest import Manifest
+from registry.signature import SigningKey
 from registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -51,11 +58,34 @@ def lay_out(repository: Path, model: str, release: int, **behaviour: Any) -> Pat
     text = render_config(
         model,
         release,
-        batching=Batching(max_batch_size=1, queue_delay_us=0, instances=4, threads=1),
+        batching=Batching(max_batch_size=1, queue_delay_us=0, instances=2, threads=1),
         warm_up_samples=1,
         parameters={},
     )
     (configs / f"r{release}.pbtxt").write_text(text)
+    return folder
+
+
+def sign(workspace: Workspace, model: str, release: int) -> None:
+    """Sign a toy release as publishing does."""
+    layout = ReleaseLayout(workspace.repository, model, release)
+    manifest = _whole(layout, Manifest.of_folder(layout.folder))
+    record = {"model": model, "release": release, "manifest": manifest.to_dict()}
+    signature = SigningKey.load_or_create(workspace.keys).sign(canonical_json(record))
+    content = canonical_json({"record": record, "signature": signature})
+    write_atomic(layout.record(workspace.releases), content)
+
+
+def publish(
+    workspace: Workspace, model: str, release: int, *, golden: str = "", **behaviour: Any
+) -> Path:
+    """A toy release with a golden request and a signature; `golden` is the answer expected."""
+    folder = lay_out(workspace.repository, model, release, **behaviour)
+    request = GoldenRequest("golden", np.zeros(2, dtype=np.int16), golden, -0.25)
+    expected = dataclasses.replace(request, transcript=golden or f"release {release}")
+    (folder / "golden.json").write_bytes(GoldenSet((expected,)).to_json())
+    (folder / NO_BYTECODE).touch()
+    sign(workspace, model, release)
     return folder
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sqlalchemy import event
+
 from canary.ports import RevisionState
 from canary.rollout import RolloutPlan, Step, fold
 from pipelines.rollout.controller import Controller
@@ -15,6 +17,8 @@ from tests.canary.world import MemoryWorld
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from sqlalchemy.engine.interfaces import DBAPIConnection
 
     from canary.ports import Fleet, Router, Telemetry
     from canary.rollout import ModelServing
@@ -46,6 +50,8 @@ class Stage:
     @classmethod
     def at(cls, folder: Path, world: MemoryWorld | None = None) -> Stage:
         journal = Journal(f"sqlite:///{folder / 'journal.db'}")
+        # These tests kill controllers, not machines: waiting for the disk would only be slow.
+        event.listen(journal.engine, "checkout", _do_not_wait_for_the_disk)
         stage = cls(journal, world or MemoryWorld())
         stage.world.watch = check_world
         return stage
@@ -90,6 +96,12 @@ class Stage:
     def weights(self) -> dict[int, int]:
         route = self.world.route
         return {} if route is None else {share.release: share.weight for share in route.shares}
+
+
+def _do_not_wait_for_the_disk(connection: DBAPIConnection, *_: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous=OFF")
+    cursor.close()
 
 
 def check_world(world: MemoryWorld) -> None:

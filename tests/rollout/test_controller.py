@@ -65,7 +65,7 @@ def test_more_errors_turn_the_candidate_back(served: Stage) -> None:
     ended = served.serving.history[-1]
     assert ended.first_evidence_at is not None
     assert ended.decided_at is not None
-    assert ended.started_at < ended.first_evidence_at <= ended.decided_at < ended.ended_at
+    assert ended.started_at < ended.first_evidence_at <= ended.decided_at <= ended.ended_at
     assert served.aliases == []
 
 

@@ -107,9 +107,7 @@ def make_dataset() -> Callable[..., SpeechDataset]:
             for speaker in range(speakers)
             for number in range(each)
         )
-        return SpeechDataset(
-            Path("set"), "memory", 16000, SHA256, utterances, MappingProxyType({})
-        )
+        return SpeechDataset(Path("set"), "memory", 16000, SHA256, utterances, MappingProxyType({}))
 
     return make
 

@@ -150,7 +150,13 @@ def test_empty_reference(disk: Any, text: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc/passwd", "../clip-1.wav", "audio/../../x.wav", "./audio/clip-1.wav", "audio\\clip-1.wav"],
+    [
+        "/etc/passwd",
+        "../clip-1.wav",
+        "audio/../../x.wav",
+        "./audio/clip-1.wav",
+        "audio\\clip-1.wav",
+    ],
 )
 def test_paths_stay_inside(disk: Any, path: str) -> None:
     edit(disk, 1, audio_filepath=path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped] # scipy has no types
 
 from validation.estimate import Estimate, estimate_rate
 from validation.exact import RareEvents

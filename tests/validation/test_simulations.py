@@ -69,7 +69,8 @@ def test_interval_by_speaker_covers_as_often_as_it_says(speakers: Speakers, rate
     intervals = [one.bootstrap.interval(0.95) for one in found]
     assert 0.93 <= share(low <= rate <= high for low, high in intervals) <= 0.97
     # The gate's own interval is never narrower.
-    assert all(one.low <= low and high <= one.high for one, (low, high) in zip(found, intervals))
+    pairs = zip(found, intervals, strict=True)
+    assert all(one.low <= low and high <= one.high for one, (low, high) in pairs)
 
 
 def test_interval_by_utterance_covers_far_too_rarely() -> None:
@@ -117,8 +118,7 @@ def test_equal_candidate_is_rarely_refused(changed: float, passing: float) -> No
     """
     speakers = Speakers(32, 14, 50, seed=16)
     found = [
-        speakers.estimate(speakers.errors(changed) - speakers.errors(changed))
-        for _ in range(SETS)
+        speakers.estimate(speakers.errors(changed) - speakers.errors(changed)) for _ in range(SETS)
     ]
     assert share(one.low > MARGIN for one in found) <= 0.002
     assert share(one.high < MARGIN for one in found) >= passing

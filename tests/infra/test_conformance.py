@@ -1,0 +1,64 @@
+"""Triton and Envoy keep the promises that the in-memory world keeps."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..canary.conformance import PortConformance  # noqa: TID252 - the suite is shared
+from .toys import REFUSED, Door, client, counts, publish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ..canary.conformance import ConformanceWorld  # noqa: TID252
+
+pytestmark = pytest.mark.engine
+
+
+class LocalWorld:
+    """Four toy releases behind one front door."""
+
+    first, second, unpublished = 1, 2, 9
+    broken: int | None = 3
+    unfit: int | None = 4
+    wait_s = 60.0
+
+    def __init__(self, door: Door, model: str) -> None:
+        self.model = model
+        self.fleet, self.router, self.telemetry = door.fleet, door.router, door.telemetry
+        self._door = door
+        self._client = client()
+        publish(door.workspace, model, 1)
+        publish(door.workspace, model, 2)
+        publish(door.workspace, model, 3, refuse="broken on purpose")
+        publish(door.workspace, model, 4, golden="something else")
+
+    def send(self, count: int, *, session: str | None = None) -> Mapping[int, int]:
+        served = [self._door.rest(self._client, self.model, session=session) for _ in range(count)]
+        return counts([one for one in served if one.status == 200])
+
+    def send_bad(self, count: int) -> None:
+        for _ in range(count):
+            assert self._door.rest(self._client, self.model, outcome=REFUSED).status == 400
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def close(self) -> None:
+        self._client.close()
+        for release in self.fleet.running(self.model):
+            self.fleet.stop(self.model, release)
+
+
+@pytest.fixture
+def world(door: Door, model: str) -> Iterator[ConformanceWorld]:
+    made = LocalWorld(door, model)
+    yield made
+    made.close()
+
+
+class TestLocalWorld(PortConformance):
+    """Runs every test of the suite."""

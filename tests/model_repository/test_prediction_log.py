@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from model_repository.programs import prediction_log
+from model_repository.programs.prediction_log import PREDICTION_SCHEMA, PredictionLog
+
+NOON = 1_800_000_000.0
+
+
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen"
+        time.sleep(0.01)
+
+
+def read(root: Path) -> list[dict[str, Any]]:
+    return ds.dataset(root, format="parquet").to_table().sort_by("at").to_pylist()
+
+
+def test_records_become_rows(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "grid", 3, "onnx-int8")
+    log.append({"at": NOON, "session": "s", "token_count": 6, "empty": False})
+    log.append({"at": NOON + 1.5, "error": "waveform is empty"})
+    log.close()
+    first, second = read(tmp_path)
+    assert (first["model"], first["release"], first["variant"]) == ("grid", 3, "onnx-int8")
+    assert first["at"].timestamp() == NOON
+    assert first["at"].utcoffset().total_seconds() == 0
+    assert (first["session"], first["token_count"], first["empty"]) == ("s", 6, False)
+    assert first["error"] is None
+    assert second["error"] == "waveform is empty"
+    assert second["rms"] is None
+
+
+def test_layout_is_one_folder_an_hour(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "grid", 3, "onnx-int8")
+    for hour in range(3):
+        log.append({"at": NOON + 3600 * hour})
+    log.close()
+    folders = sorted(path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.parquet"))
+    times = [time.strftime("%Y%m%d%H", time.gmtime(NOON + 3600 * hour)) for hour in range(3)]
+    assert folders == [f"model=grid/release=3/hour={hour}" for hour in times]
+    for path in tmp_path.rglob("*.parquet"):
+        assert pq.read_schema(path).equals(PREDICTION_SCHEMA)
+
+
+def test_parts_can_be_read_while_others_are_written(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "grid", 1, "onnx-fp32", flush_s=0.02)
+    for number in range(5):
+        log.append({"at": NOON + number})
+        wait_for(lambda wanted=number + 1: tmp_path.exists() and len(read_whole(tmp_path)) == wanted)
+    assert not list(tmp_path.rglob("*.tmp"))
+    log.close()
+
+
+def read_whole(root: Path) -> list[Path]:
+    return [path for path in root.rglob("part-*.parquet") if pq.read_table(path).num_rows]
+
+
+def test_many_threads_lose_nothing(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "grid", 1, "onnx-fp32", flush_s=0.01)
+    threads = [
+        threading.Thread(target=lambda: [log.append({"at": NOON}) for _ in range(500)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
+    assert log.dropped == 0
+    assert len(read(tmp_path)) == 2000
+
+
+def test_full_queue_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    write = PredictionLog._write
+
+    def slow(self: PredictionLog, hour: str, rows: Any) -> None:
+        gate.wait(10)
+        write(self, hour, rows)
+
+    monkeypatch.setattr(PredictionLog, "_write", slow)
+    log = PredictionLog(tmp_path, "grid", 1, "v", capacity=10, flush_rows=1, flush_s=0.01)
+    log.append({"at": NOON})
+    wait_for(lambda: log._queue.empty())
+    started = time.monotonic()
+    for _ in range(1000):
+        log.append({"at": NOON})
+    assert time.monotonic() - started < 1, "a request waited for the disk"
+    assert log.dropped == 990
+    gate.set()
+    log.close()
+    assert len(read(tmp_path)) == 11
+
+
+def test_disk_that_refuses_costs_records_only(tmp_path: Path) -> None:
+    (tmp_path / "model=grid").write_text("in the way")
+    log = PredictionLog(tmp_path, "grid", 1, "v", flush_s=0.01)
+    log.append({"at": NOON})
+    wait_for(lambda: log.dropped == 1)
+    (tmp_path / "model=grid").unlink()
+    log.append({"at": NOON})
+    log.close()
+    assert len(read(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("record", [{"at": NOON, "rms": "loud"}, {"at": NOON, "token_count": "x"}])
+def test_record_of_another_type_does_not_end_the_log(tmp_path: Path, record: Any) -> None:
+    log = PredictionLog(tmp_path, "grid", 1, "v", flush_s=0.01)
+    log.append(record)
+    wait_for(lambda: log.dropped == 1)
+    log.append({"at": NOON})
+    log.close()
+    assert len(read(tmp_path)) == 1
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_fields_of_the_schema() -> None:
+    assert prediction_log.PREDICTION_SCHEMA.field("at").type == pa.timestamp("us", tz="UTC")
+    assert PREDICTION_SCHEMA.names[:6] == ["at", "session", "request", "model", "release", "variant"]

@@ -1,0 +1,56 @@
+"""What serving programs may rest on: their siblings and the serving environment, nothing else."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.environments.locks import SERVING
+from model_repository import building
+
+PROGRAMS = Path(building.__file__).parent / "programs"
+FILES = sorted(PROGRAMS.rglob("*.py"))
+ALLOWED = {"numpy", "pyarrow", "tokenizers", "onnxruntime", "openvino"}
+ENTRY_ONLY = {"triton_python_backend_utils", "serving"}
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of the absolute imports; siblings are imported relatively."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(str(node.module).split(".")[0])
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 1, f"{path}: reaches above its folder"
+    return names - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_imports(path: Path) -> None:
+    extra = ENTRY_ONLY if path.name == "model.py" else set()
+    assert imported(path) <= ALLOWED | extra
+
+
+@pytest.mark.engine
+def test_every_module_imports_in_the_serving_environment(tmp_path: Path) -> None:
+    files = building._program_files("whisper")
+    (tmp_path / "serving").mkdir()
+    for name, path in files.items():
+        (tmp_path / name).write_bytes(path.read_bytes())
+    modules = [name[:-3].replace("/", ".") for name in files if name.startswith("serving/")]
+    program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    done = subprocess.run(
+        [str(SERVING.python), "-W", "error", "-c", program, *modules],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

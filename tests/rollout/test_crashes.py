@@ -1,0 +1,203 @@
+"""A controller may be killed at any point, twice, and somebody else may take over at any point."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from canary.rollout import Observation, Outcome, RolloutPlan, Step, advance, decide
+from canary.states import ModelServing
+from registry.errors import FencedError
+from tests.canary.world import Behaviour, MemoryWorld
+
+from .crashing import Killed, Points, crashing_controller
+from .stage import MODEL, Stage
+
+if TYPE_CHECKING:
+    from pipelines.rollout.result import RolloutResult
+
+PLAN = RolloutPlan(
+    steps=(Step(weight=50, hold_s=0.5, min_requests=30), Step(weight=100)),
+    bake_s=0.5,
+    no_traffic_s=5,
+    load_timeout_s=2,
+)
+
+GOOD = Behaviour()
+BAD = Behaviour(error_share=0.5)
+BROKEN = Behaviour(fails=True)
+UNFIT = Behaviour(unfit=True)
+
+STRIDE = 3
+
+ENDS = {
+    "good": (GOOD, {Outcome.SETTLED}),
+    "bad": (BAD, {Outcome.ROLLED_BACK}),
+    "broken": (BROKEN, {Outcome.REJECTED}),
+    "unfit": (UNFIT, {Outcome.REJECTED}),
+}
+
+
+def served_stage(folder: Path) -> Stage:
+    """Release 1 serves everything; it must stay loaded whatever comes."""
+    stage = Stage.at(folder, MemoryWorld())
+    assert stage.controller().promote(MODEL, 1, PLAN).outcome == "settled"
+    stage.world.calls.clear()
+    before = stage.world.watch
+    assert before is not None
+
+    def watch(world: MemoryWorld) -> None:
+        before(world)
+        name, argument = world.calls[-1]
+        assert (name, argument) != ("stop", 1), "the baseline was stopped"
+
+    stage.world.watch = watch
+    return stage
+
+
+def finish(stage: Stage) -> RolloutResult:
+    """Come back after the lease is over, and go on until nothing is under way."""
+    stage.world.sleep(61)
+    result = stage.controller("after").resume(MODEL)
+    if stage.serving.rollout is not None:
+        result = stage.controller("after").resume(MODEL)
+    return result
+
+
+def check_end(stage: Stage, legal: set[Outcome]) -> None:
+    serving = stage.serving
+    assert serving.rollout is None
+    outcome = serving.history[-1].outcome
+    assert outcome in legal
+    live = 2 if outcome is Outcome.SETTLED else 1
+    assert serving.live == live
+    assert stage.weights == {live: 100}
+    assert set(stage.world.revisions) == ({1, 2} if live == 2 else {1})
+    assert serving.warm == tuple(sorted(stage.world.revisions))
+
+
+@pytest.mark.parametrize("scenario", ENDS)
+def test_killed_at_every_point(tmp_path: Path, scenario: str) -> None:
+    behaviour, legal = ENDS[scenario]
+    # Every third point, beginning elsewhere in each scenario; the next test draws from all.
+    point = total = 1 + sorted(ENDS).index(scenario) % STRIDE
+    while point <= total:
+        folder = tmp_path / str(point)
+        folder.mkdir()
+        stage = served_stage(folder)
+        stage.world.behaviours[2] = behaviour
+        points = Points(at=point, act=lambda: points.kill())  # noqa: B023, PLW0108 - run at once
+        try:
+            crashing_controller(stage, points).promote(MODEL, 2, PLAN)
+        except Killed:
+            total = point + STRIDE
+        point += STRIDE
+        if stage.serving.rollout is None and len(stage.serving.history) == 1:
+            continue  # killed before the rollout began
+        finish(stage)
+        check_end(stage, legal)
+    assert point > 15
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_killed_twice_while_the_world_changes(data: st.DataObject) -> None:
+    behaviour, _ = ENDS[data.draw(st.sampled_from(sorted(ENDS)))]
+    with folder() as place:
+        stage = served_stage(place)
+        stage.world.behaviours[2] = behaviour
+        for life in range(3):
+            points = Points(at=data.draw(st.integers(1, 40)), act=lambda: points.kill())  # noqa: B023, PLW0108
+            with suppress(Killed):
+                controller = crashing_controller(stage, points)
+                if life == 0:
+                    controller.promote(MODEL, 2, PLAN)
+                else:
+                    controller.resume(MODEL, take_over=True)
+            happen(stage, data.draw(st.sampled_from(sorted(HAPPENINGS))))
+        if len(stage.serving.history) == 1 and stage.serving.rollout is None:
+            return
+        finish(stage)
+        check_end(stage, {Outcome.SETTLED, Outcome.ROLLED_BACK, Outcome.REJECTED})
+
+
+HAPPENINGS = {
+    "nothing": lambda _: None,
+    "time": lambda world: world.sleep(30),
+    "machine restarts": lambda world: (world.vanish(), world.restart_router()),
+    "router forgets": lambda world: world.restart_router(forget_route=True),
+    "candidate vanishes": lambda world: world.vanish(2),
+    "baseline vanishes": lambda world: world.vanish(1),
+}
+
+
+def happen(stage: Stage, what: str) -> None:
+    HAPPENINGS[what](stage.world)
+
+
+def test_taken_over_at_every_point_it_does_nothing_more(tmp_path: Path) -> None:
+    """Somebody rolls back at point n; the first controller notices and changes nothing.
+
+    A start or stop that is on its way when the lease is taken may still arrive, since a fleet
+    knows no token. A route may not, whenever it was sent.
+    """
+    total = 1
+    point = 0
+    while point < total:
+        point += 1
+        folder = tmp_path / str(point)
+        folder.mkdir()
+        stage = served_stage(folder)
+
+        def take_over(stage: Stage = stage) -> None:
+            if stage.serving.rollout is None:
+                return
+            stage.controller("ann").rollback(MODEL, 1, "complaints")
+            stage.world.calls.clear()
+
+        points = Points(at=point, act=take_over)
+        with suppress(FencedError):
+            crashing_controller(stage, points).promote(MODEL, 2, PLAN)
+        if points.passed >= point:
+            total = point + 1
+        if stage.serving.history[-1].reason != "complaints":
+            continue
+        late = points.names[point - 1] in ("after effect-started", "before start", "before stop")
+        arrived = {name for name, _ in stage.world.calls}
+        assert arrived <= ({"start", "stop"} if late else set()), points.names[point - 1]
+        assert stage.weights == {1: 100}
+        assert stage.serving.live == 1
+    assert point > 15
+
+
+@pytest.mark.parametrize("scenario", ENDS)
+def test_decisions_replay_from_the_journal(tmp_path: Path, scenario: str) -> None:
+    stage = served_stage(tmp_path)
+    stage.world.behaviours[2] = ENDS[scenario][0]
+    stage.controller().promote(MODEL, 2, PLAN)
+    serving, replayed = ModelServing(MODEL), 0
+    for entry in stage.entries():
+        if entry.kind == "decided":
+            decision = decide(serving, Observation.from_json(entry.body["observation"]))
+            told = {key: entry.body[key] for key in ("decision", "reason", "rule", "evidence")}
+            assert decision.to_json() == told
+            replayed += 1
+        serving = advance(serving, entry)
+    assert replayed >= 2
+    assert serving == stage.serving
+
+
+class folder:  # noqa: N801 - a context manager for examples, which share one test's tmp_path
+    def __enter__(self) -> Path:
+        self._made = tempfile.TemporaryDirectory()
+        return Path(self._made.name)
+
+    def __exit__(self, *_: object) -> None:
+        self._made.cleanup()
+
