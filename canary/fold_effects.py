@@ -69,7 +69,7 @@ def effect_confirmed(serving: ModelServing, entry: Entry) -> ModelServing:
         trouble = "" if observed["admitted"] else _refusal(observed["checks"])
         return serving.with_belief(replace(belief, admitted=observed["admitted"], trouble=trouble))
     if isinstance(effect, WriteRoute):
-        return replace(serving, route=effect.shares, failure="")
+        return replace(serving, route=effect.shares, claimed=True, failure="")
     if isinstance(effect, StopRevision):
         return serving.without_belief(effect.release)
     if isinstance(effect, SetAlias):

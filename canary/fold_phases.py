@@ -103,7 +103,11 @@ def looked(serving: ModelServing, entry: Entry) -> ModelServing:
     if serving.rollout is not None:
         serving = replace(serving, rollout=replace(serving.rollout, held_from=None))
     shares = entry.body["route"]
-    return replace(serving, route=None if shares is None else shares_from_json(shares))
+    return replace(
+        serving,
+        route=None if shares is None else shares_from_json(shares),
+        claimed=entry.body["claimed"],
+    )
 
 
 def decided(serving: ModelServing, entry: Entry) -> ModelServing:

@@ -82,9 +82,10 @@ def _make_safe(serving: ModelServing, desired: Desired) -> Effect | None:
         return None
     if desired.route is not None and _loaded(serving, desired):
         return None
-    unsafe = serving.route is None or any(
+    shares = serving.route if serving.claimed else None
+    unsafe = shares is None or any(
         share.weight and (not serving.admitted(share.release) or share.release == desired.leaving)
-        for share in serving.route
+        for share in shares
     )
     return WriteRoute(whole(spare)) if unsafe else None
 
@@ -117,7 +118,7 @@ def _load_one(
 
 
 def _route(serving: ModelServing, desired: Desired) -> Effect | None:
-    if desired.route is None or serving.route == desired.route:
+    if desired.route is None or (serving.claimed and serving.route == desired.route):
         return None
     return WriteRoute(desired.route)
 

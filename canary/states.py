@@ -162,6 +162,9 @@ class ModelServing:
     """Releases that were rolled back: never a target by default."""
     route: tuple[Share, ...] | None = None
     """The route last confirmed by looking; None when there is none or it is not known."""
+    claimed: bool = False
+    """Whether the route was written under the newest lease. If not, a controller that does not
+    know yet that it was fenced off could still replace it, so it is written again."""
     beliefs: tuple[Belief, ...] = ()
     alias: int | None = None
     """The release that the production alias names, or was given up to name."""

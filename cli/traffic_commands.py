@@ -34,7 +34,7 @@ OUTCOME_EXIT_CODES = {
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (promote, rollback, pause, resume, history):
+    for command in (promote, rollback, pause, resume, history, drift):
         app.command()(command)
 
 
@@ -113,6 +113,38 @@ def resume(
         result = platform.controller().resume(model).to_dict()
     emit(output, result, lambda: _show_result(result))
     raise typer.Exit(OUTCOME_EXIT_CODES[result["outcome"]])
+
+
+def drift(
+    model: ModelArgument,
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="Length of the window.", min=0.1)
+    ] = 60,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Compare the last window of the prediction log with what came before. Moves no traffic.
+
+    Exit 0: quiet, or only worth watching. 1: alarm. 3: not enough data.
+
+    Example: sluice drift whisper-grid --minutes 30
+    """
+    import time
+
+    from cli.progress import progress
+    from pipelines.drift import check_drift
+
+    workspace = find_workspace()
+    with progress():
+        check = check_drift(workspace, model, window_s=minutes * 60, now=time.time())
+    value = {
+        "model": model,
+        "verdict": check.verdict,
+        "reason": check.reason,
+        "page": str(check.page),
+        "values": str(check.values),
+    }
+    emit(output, value, lambda: print_pairs(value.items()))
+    raise typer.Exit({"alarm": 1, "not enough data": 3}.get(check.verdict, 0))
 
 
 def history(

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from validation.answers import Answer
     from validation.dataset import SpeechDataset
 
-TOLERANCE = 0.1
+TOLERANCE = 0.05
 """Default allowed difference of the average log-probability, in nats. ONNX Runtime's dynamic INT8
-takes its scale from the whole batch, so one sound's number moves with its neighbours'."""
+takes its scale from the whole batch, so one sound's number moves with its neighbours (by up to .008
+for the surer half of 160 utterances, measured); every other variant answers the same alone."""
 _SCALE = 32768
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from canary.plan import RolloutPlan
-from registry.errors import UserError
+from drift.policy import DriftPolicy
 from registry.toml_files import load_toml
 from validation.policy import GatePolicy
 
@@ -49,16 +49,10 @@ class ModelConfig(BaseModel):
     gate: GatePolicy
     serve: ServePolicy = ServePolicy()
     rollout: RolloutPlan
+    drift: DriftPolicy = DriftPolicy()
 
 
 def load_model_config(workspace: Workspace, model: str) -> ModelConfig:
     """Read and check `models/MODEL.toml`. Raises UserError with file, line and key."""
-    path = workspace.model_file(model)
-    if not path.is_file():
-        known = sorted(file.stem for file in path.parent.glob("*.toml"))
-        raise UserError(
-            f"no model {model!r}; this workspace has {', '.join(known) or 'none'}",
-            where=str(path),
-            remedy=f"write it with `sluice init --model {model}`",
-        )
-    return load_toml(path, ModelConfig)
+    workspace.require_model(model)
+    return load_toml(workspace.model_file(model), ModelConfig)

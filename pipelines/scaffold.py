@@ -65,7 +65,7 @@ alpha = 0.01
 slow_ms = 1000
 bake_s = 5.0
 steps = [
-  {{ weight = 5, hold_s = 3.0, min_requests = 5 }},
+  {{ weight = 10, hold_s = 3.0, min_requests = 10 }},
   {{ weight = 25, hold_s = 3.0, min_requests = 20 }},
   {{ weight = 50, hold_s = 3.0, min_requests = 40 }},
   {{ weight = 100 }},

@@ -7,28 +7,30 @@ digest tag do. Everything that is downloaded is hashed before it is used.
 from __future__ import annotations
 
 import json
-import logging
 import os
-import shutil
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.errors import PermanentEngineError, RetryableEngineError, UserError
-from registry.prefetch import prefetched
-from registry.quiet import silence
+from registry.errors import UserError
+from registry.files import disk_error, fsync_folder, fsync_tree, make_folder
+from registry.mlflow_client import explained, locked, open_client, sqlite_file
+from registry.names import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
     from registry.manifest import Manifest
     from registry.workspace import Workspace
 
 ARTIFACT_PATH = "artifact"
+MANIFEST_NAME = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +59,28 @@ class Tracking:
     ) -> RegisteredVersion:
         """A run with the folder's files and a version with the digest tag; found, or made.
 
-        Raises EngineError. Doing it again after a crash finds or finishes what was begun.
+        Raises EngineError. Doing it again after a crash finds or finishes what was begun; with
+        sqlite, processes that do it at once make one version.
         """
-        with self._explained():
+        check_name(model)
+        with self._registering():
             self._require_model(model)
             found = self._find(model, manifest.digest)
             if found is not None:
                 return found
-            run = self._client.create_run(
-                self._experiment(model), run_name=f"{model}-{manifest.digest[:12]}"
-            )
+            ours = {
+                f"sluice.{name}": value
+                for name, value in {**tags, "digest": manifest.digest}.items()
+            }
+            run = self._run(model, manifest.digest, ours)
             run_id = run.info.run_id
-            self._client.log_artifacts(run_id, str(folder), ARTIFACT_PATH)
-            self._client.log_dict(run_id, manifest.to_dict(), "manifest.json")
-            for name, value in {**tags, "digest": manifest.digest}.items():
-                self._client.set_tag(run_id, f"sluice.{name}", value)
+            if not self._is_uploaded(run_id, manifest):
+                self._client.log_artifacts(run_id, str(folder), ARTIFACT_PATH)
+                # Last: where it stands, the files before it are whole.
+                self._client.log_dict(run_id, manifest.to_dict(), MANIFEST_NAME)
             self._client.set_terminated(run_id)
-            version = self._client.create_model_version(
-                model,
-                source=f"{run.info.artifact_uri}/{ARTIFACT_PATH}",
-                run_id=run_id,
-                tags={
-                    f"sluice.{name}": value
-                    for name, value in {**tags, "digest": manifest.digest}.items()
-                },
-            )
+            source = f"{run.info.artifact_uri}/{ARTIFACT_PATH}"
+            version = self._client.create_model_version(model, source, run_id, tags=ours)
             return RegisteredVersion(str(version.version), run_id, created=True)
 
     def download(self, model: str, version: str, manifest: Manifest, target: Path) -> None:
@@ -89,107 +88,123 @@ class Tracking:
 
         Raises IntegrityError when they are not the manifest's; then `target` does not exist.
         """
-        with self._explained():
+        if os.path.lexists(target):
+            raise UserError("is there already", where=str(target))
+        with explained(self._uri):
             run_id = str(self._client.get_model_version(model, version).run_id)
-            fetched = target.with_name(f".{target.name}.fetched")
-            shutil.rmtree(fetched, ignore_errors=True)
-            fetched.mkdir(parents=True)
-            self._client.download_artifacts(run_id, ARTIFACT_PATH, str(fetched))
         try:
-            manifest.verify_folder(fetched / ARTIFACT_PATH)
-            (fetched / ARTIFACT_PATH).rename(target)
-        finally:
-            shutil.rmtree(fetched, ignore_errors=True)
+            make_folder(target.parent)
+            with tempfile.TemporaryDirectory(prefix=".fetched.", dir=target.parent) as scratch:
+                with explained(self._uri):
+                    self._client.download_artifacts(run_id, ARTIFACT_PATH, scratch)
+                fetched = Path(scratch) / ARTIFACT_PATH
+                manifest.verify_folder(fetched)
+                fsync_tree(fetched)
+                fetched.rename(target)
+            fsync_folder(target.parent)
+        except OSError as error:
+            raise disk_error(target, error) from error
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Point `alias` at `version`."""
-        with self._explained():
+        with explained(self._uri):
             self._client.set_registered_model_alias(model, alias, version)
 
     def aliases(self, model: str) -> dict[str, str]:
         """Alias -> version."""
-        with self._explained():
-            return {
-                alias: str(version)
-                for alias, version in self._client.get_registered_model(model).aliases.items()
-            }
+        with explained(self._uri):
+            found = self._client.get_registered_model(model).aliases
+            return {alias: str(version) for alias, version in found.items()}
 
     def tag(self, model: str, version: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
-        with self._explained():
+        with explained(self._uri):
             for name, value in tags.items():
                 self._client.set_model_version_tag(model, version, f"sluice.{name}", value)
 
     def log_report(self, run_id: str, report: Path | Mapping[str, Any], name: str) -> None:
-        """Keep a file, or a value as JSON, with a run under `name`."""
-        with self._explained():
-            if isinstance(report, Path):
-                self._client.log_text(run_id, report.read_text(), name)
-            else:
-                self._client.log_text(run_id, json.dumps(report, indent=2, sort_keys=True), name)
+        """Keep a text file, or a value as JSON, with a run under `name`."""
+        if isinstance(report, Path):
+            try:
+                text = report.read_text()
+            except (OSError, ValueError) as error:
+                raise UserError(f"cannot be read as text: {error}", where=str(report)) from error
+        else:
+            text = json.dumps(report, indent=2, sort_keys=True)
+        with explained(self._uri):
+            self._client.log_text(run_id, text, name)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Record numbers of a run."""
-        with self._explained():
+        with explained(self._uri):
             for name, value in metrics.items():
                 self._client.log_metric(run_id, name, value)
 
     @cached_property
     def _client(self) -> MlflowClient:
-        silence()
-        prefetched()
-        # Its schema set-up logs dozens of lines that no user asked for.
-        for name in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        # The command shows its own progress.
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        from mlflow.tracking import MlflowClient
+        return open_client(self._uri)
 
-        if self._uri.startswith("sqlite:///"):
-            self._artifact_root.mkdir(parents=True, exist_ok=True)
-        return MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-
-    def _experiment(self, model: str) -> str:
-        found = self._client.get_experiment_by_name(model)
-        if found is not None:
-            return str(found.experiment_id)
-        location = None
-        if self._uri.startswith("sqlite:///"):
-            location = (self._artifact_root / model).as_uri()
-        return str(self._client.create_experiment(model, artifact_location=location))
+    @contextmanager
+    def _registering(self) -> Iterator[None]:
+        with explained(self._uri):
+            _ = self._client
+            path = sqlite_file(self._uri)
+            if path is None:
+                yield
+                return
+            with locked(path.with_name(f"{path.name}.register.lock"), "is registering a model"):
+                yield
 
     def _require_model(self, model: str) -> None:
         from mlflow.exceptions import MlflowException
 
         try:
             self._client.get_registered_model(model)
-        except MlflowException:
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
             self._client.create_registered_model(model)
 
     def _find(self, model: str, digest: str) -> RegisteredVersion | None:
-        query = f"name = '{model}' and tag.`sluice.digest` = '{digest}'"
-        found = self._client.search_model_versions(query, max_results=1)
+        found = self._client.search_model_versions(
+            f"name = '{model}' and tag.`sluice.digest` = '{digest}'",
+            max_results=1,
+            order_by=["version_number ASC"],
+        )
         if not found:
             return None
         return RegisteredVersion(str(found[0].version), str(found[0].run_id), created=False)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """MLflow's exceptions as ours, one line each."""
-        prefetched()
-        from mlflow.exceptions import MlflowException
+    def _run(self, model: str, digest: str, tags: Mapping[str, str]) -> Run:
+        """The run of this digest that a crash left without a version, else a new one."""
+        experiment = self._experiment(model)
+        begun = self._client.search_runs(
+            [experiment], f"tags.`sluice.digest` = '{digest}'", max_results=1
+        )
+        if begun:
+            return begun[0]
+        return self._client.create_run(
+            experiment, tags=dict(tags), run_name=f"{model}-{digest[:12]}"
+        )
 
-        try:
-            yield
-        except MlflowException as error:
-            line = str(error).splitlines()[0]
-            kind = error.error_code
-            if kind in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                raise UserError(line, where=f"MLflow at {self._uri}") from error
-            if kind in {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}:
-                raise RetryableEngineError(line, where=f"MLflow at {self._uri}") from error
-            raise PermanentEngineError(line, where=f"MLflow at {self._uri}") from error
-        except OSError as error:
-            raise PermanentEngineError(
-                f"cannot write: {error.strerror or error}", where=f"MLflow at {self._uri}"
-            ) from error
+    def _experiment(self, model: str) -> str:
+        found = self._client.get_experiment_by_name(model)
+        if found is not None:
+            return str(found.experiment_id)
+        location = None
+        if sqlite_file(self._uri) is not None:
+            location = (self._artifact_root.absolute() / model).as_uri()
+        return str(self._client.create_experiment(model, artifact_location=location))
+
+    def _is_uploaded(self, run_id: str, manifest: Manifest) -> bool:
+        if all(info.path != MANIFEST_NAME for info in self._client.list_artifacts(run_id)):
+            return False
+        found = dict(self._sizes(run_id, ARTIFACT_PATH))
+        return found == {f"{ARTIFACT_PATH}/{file.path}": file.size for file in manifest.files}
+
+    def _sizes(self, run_id: str, folder: str) -> Iterator[tuple[str, int]]:
+        for info in self._client.list_artifacts(run_id, folder):
+            if info.is_dir:
+                yield from self._sizes(run_id, info.path)
+            else:
+                yield info.path, int(info.file_size or 0)

@@ -22,6 +22,9 @@ INFER, DIRECT = "infer", "direct"
 _NAME = re.compile(r"(?P<model>[a-z0-9-]+)/r(?P<release>\d+)/(?:http|grpc)/(?:infer|direct)")
 _CONNECT_TIMEOUT = "1s"
 _BUFFER_BYTES = 16 << 20
+_IDLE_TIMEOUT = "1s"
+"""A Triton that stops waits for connections to close before it unloads its model (seen: until
+its exit time-out, after which the model's last records are lost). A new one costs 0.1 ms."""
 _IN_FLIGHT = 4096
 """Requests that may wait for one revision before Envoy refuses more of them."""
 
@@ -74,6 +77,7 @@ def _cluster(name: str, port: int, protocol: str) -> Json:
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/"
                 "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "common_http_protocol_options": {"idle_timeout": _IDLE_TIMEOUT},
                 "explicit_http_config": options,
             }
         },

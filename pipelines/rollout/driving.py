@@ -114,8 +114,12 @@ class Turn:
         except SluiceError:
             route = None
         observation = Observation(self.world.clock(), statuses)
-        shares = None if route is None else shares_to_json(route.shares)
-        self.record("looked", {"observation": observation.to_json(), "route": shares})
+        body = {
+            "observation": observation.to_json(),
+            "route": None if route is None else shares_to_json(route.shares),
+            "claimed": route is not None and route.token >= self.lease.token,
+        }
+        self.record("looked", body)
 
     def _named(self) -> set[int]:
         rollout = self.serving.rollout

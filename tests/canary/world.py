@@ -7,7 +7,7 @@ seeded, so a failing schedule can be run again.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -236,8 +236,8 @@ class MemoryRouter(Router):
             self.world.route_write_failures -= 1
             raise RetryableEngineError("the router did not take the route in time")
         self.world.newest_token = route.token
-        if self.world.route != route:
-            self.world.route = replace(route)
+        before, self.world.route = self.world.route, route
+        if before is None or before.shares != route.shares:
             self.world.change("route", route)
 
     def read(self, model: str) -> Route | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from pipelines.conversion.child import ConvertedVariant, convert
 from pipelines.conversion.recipes import RECIPES, conversion_hash
 from registry.quiet import QUIET_ENVIRONMENT
 
+GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 MAKER = Path(__file__).with_name("make_tiny_whisper.py")
 VARIANTS = tuple(recipe.variant for recipe in RECIPES["whisper"])
 CONFIG: dict[str, Any] = {
@@ -79,14 +81,16 @@ def tiny_checkpoint(shared: Path) -> Path:
     return target
 
 
-def tiny_variants(shared: Path) -> dict[str, ConvertedVariant]:
-    """All four variants of the tiny checkpoint, made once in one child."""
-    source = tiny_checkpoint(shared)
-    target = shared / f"{source.name}-{conversion_hash()[:16]}"
+def all_variants(source: Path, shared: Path) -> dict[str, ConvertedVariant]:
+    """All four variants of a checkpoint, made once in one child."""
+    key = hashlib.sha256((source / "model.safetensors").read_bytes())
+    key.update(f"{conversion_hash()}{CONVERTER.lock_hash}".encode())
+    target = shared / f"sluice-variants-{key.hexdigest()[:16]}"
     facts = target.with_suffix(".json")
     with filelock.FileLock(f"{target}.lock", timeout=240):
         if not facts.exists():
-            made = convert_tiny(source, VARIANTS, target)
+            shutil.rmtree(target, ignore_errors=True)
+            made = convert_here(source, VARIANTS, target)
             facts.write_text(json.dumps([asdict(one) for one in made], default=str))
     rows = json.loads(facts.read_text())
     return {
@@ -94,7 +98,7 @@ def tiny_variants(shared: Path) -> dict[str, ConvertedVariant]:
     }
 
 
-def convert_tiny(
+def convert_here(
     source: Path, variants: tuple[str, ...], output: Path
 ) -> tuple[ConvertedVariant, ...]:
     return convert(

@@ -44,5 +44,10 @@ def tiny(checkpoints: Any, shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def variants(checkpoints: Any, shared: Path) -> dict[str, ConvertedVariant]:
-    return checkpoints.tiny_variants(shared)
+def variants(checkpoints: Any, tiny: Path, shared: Path) -> dict[str, ConvertedVariant]:
+    return checkpoints.all_variants(tiny, shared)
+
+
+@pytest.fixture(scope="session")
+def grid_variants(checkpoints: Any, shared: Path) -> dict[str, ConvertedVariant]:
+    return checkpoints.all_variants(checkpoints.GRID / "models" / "whisper-grid", shared)

@@ -20,7 +20,23 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
-WORDS = [f"▁{word}" for word in "bin lay place set blue green red white at by in with".split()]
+WORDS = [
+    f"▁{word}"
+    for word in [
+        "bin",
+        "lay",
+        "place",
+        "set",
+        "blue",
+        "green",
+        "red",
+        "white",
+        "at",
+        "by",
+        "in",
+        "with",
+    ]
+]
 SPECIAL = [
     "<|endoftext|>",
     "<|startoftranscript|>",

@@ -40,7 +40,10 @@ def test_key_changes_with_the_conversions_own_text(monkeypatch: pytest.MonkeyPat
 def test_variants_have_names_of_their_own() -> None:
     names = [recipe.variant for recipe in RECIPES["whisper"]]
     assert names == ["onnx-fp32", "onnx-int8", "openvino-fp16", "openvino-int8"]
-    assert all(name == f"{r.format}-{r.precision}" for name, r in zip(names, RECIPES["whisper"]))
+    assert all(
+        name == f"{r.format}-{r.precision}"
+        for name, r in zip(names, RECIPES["whisper"], strict=False)
+    )
 
 
 def test_unknown_variant_lists_the_known_ones() -> None:

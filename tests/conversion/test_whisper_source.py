@@ -42,9 +42,7 @@ def test_examples_are_accepted(folder: Path) -> None:
 
 def test_window_follows_from_seconds_when_samples_are_left_out(bare: Path) -> None:
     (bare / "preprocessor_config.json").write_text(
-        json.dumps(
-            {"feature_size": 8, "sampling_rate": 1600, "hop_length": 160, "chunk_length": 2}
-        )
+        json.dumps({"feature_size": 8, "sampling_rate": 1600, "hop_length": 160, "chunk_length": 2})
     )
     assert inspect(bare).window_samples == 3200
 

@@ -32,7 +32,9 @@ def test_inputs_and_outputs_are_typed() -> None:
     assert (waveform.name, waveform.data_type) == ("waveform", model_config_pb2.TYPE_FP32)
     assert list(waveform.dims) == [-1]
     assert waveform.allow_ragged_batch
-    names = {output.name: model_config_pb2.DataType.Name(output.data_type) for output in config.output}
+    names = {
+        output.name: model_config_pb2.DataType.Name(output.data_type) for output in config.output
+    }
     assert names == dict(OUTPUTS)
     assert all(list(output.dims) == [1] for output in config.output)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from model_repository.programs.whisper.decoding import Rules, decode
 from model_repository.programs.whisper.engines import Engine, State
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VOCABULARY, END, NO_SPEECH = 12, 0, 11
 PROMPT = (9, 10)

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -12,6 +11,9 @@ import pytest
 
 from model_repository.programs import prediction_log
 from model_repository.programs.prediction_log import PREDICTION_SCHEMA, PredictionLog
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOON = 1_800_000_000.0
 
@@ -47,7 +49,9 @@ def test_layout_is_one_folder_an_hour(tmp_path: Path) -> None:
     for hour in range(3):
         log.append({"at": NOON + 3600 * hour})
     log.close()
-    folders = sorted(path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.parquet"))
+    folders = sorted(
+        path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.parquet")
+    )
     times = [time.strftime("%Y%m%d%H", time.gmtime(NOON + 3600 * hour)) for hour in range(3)]
     assert folders == [f"model=grid/release=3/hour={hour}" for hour in times]
     for path in tmp_path.rglob("*.parquet"):
@@ -58,7 +62,9 @@ def test_parts_can_be_read_while_others_are_written(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, "grid", 1, "onnx-fp32", flush_s=0.02)
     for number in range(5):
         log.append({"at": NOON + number})
-        wait_for(lambda wanted=number + 1: tmp_path.exists() and len(read_whole(tmp_path)) == wanted)
+        wait_for(
+            lambda wanted=number + 1: tmp_path.exists() and len(read_whole(tmp_path)) == wanted
+        )
     assert not list(tmp_path.rglob("*.tmp"))
     log.close()
 
@@ -93,7 +99,7 @@ def test_full_queue_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(PredictionLog, "_write", slow)
     log = PredictionLog(tmp_path, "grid", 1, "v", capacity=10, flush_rows=1, flush_s=0.01)
     log.append({"at": NOON})
-    wait_for(lambda: log._queue.empty())
+    wait_for(log._queue.empty)
     started = time.monotonic()
     for _ in range(1000):
         log.append({"at": NOON})
@@ -128,4 +134,11 @@ def test_record_of_another_type_does_not_end_the_log(tmp_path: Path, record: Any
 
 def test_fields_of_the_schema() -> None:
     assert prediction_log.PREDICTION_SCHEMA.field("at").type == pa.timestamp("us", tz="UTC")
-    assert PREDICTION_SCHEMA.names[:6] == ["at", "session", "request", "model", "release", "variant"]
+    assert PREDICTION_SCHEMA.names[:6] == [
+        "at",
+        "session",
+        "request",
+        "model",
+        "release",
+        "variant",
+    ]

@@ -280,7 +280,9 @@ def test_variant_that_is_none_is_refused(put: Any, tmp_path: Path, workspace: Wo
     assert not (workspace.repository / "grid").exists()
 
 
-def test_private_repository_is_what_will_serve(put: Any, variant_folder: Path, tmp_path: Path) -> None:
+def test_private_repository_is_what_will_serve(
+    put: Any, variant_folder: Path, tmp_path: Path
+) -> None:
     root = build_private(
         tmp_path / "private", variant_folder, "grid", kind="whisper", batching=Batching()
     )
@@ -293,7 +295,9 @@ def test_private_repository_is_what_will_serve(put: Any, variant_folder: Path, t
     assert not private.golden.exists()
 
 
-def test_digest_of_the_program_follows_its_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_digest_of_the_program_follows_its_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     before = program_digest("whisper")
     assert before == publishing.program_digest("whisper")
     programs = shutil.copytree(

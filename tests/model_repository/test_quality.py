@@ -38,7 +38,9 @@ def test_looping(tokens: tuple[int, ...], looping: bool) -> None:
     assert is_looping(list(tokens)) is looping
 
 
-@given(st.lists(st.integers(0, 3), max_size=30), st.lists(st.integers(0, 9), min_size=2, max_size=8))
+@given(
+    st.lists(st.integers(0, 3), max_size=30), st.lists(st.integers(0, 9), min_size=2, max_size=8)
+)
 def test_a_phrase_said_often_enough_is_a_loop(before: list[int], phrase: list[int]) -> None:
     assert is_looping(before + phrase * 3)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -42,17 +43,17 @@ print(json.dumps([text.strip() for text in tokenizer.batch_decode(tokens, skip_s
 
 
 @pytest.fixture(scope="module")
-def expected(tiny: Path, checkpoints: Any, triton: Any, tmp_path_factory: Any) -> list[str]:
-    """What Transformers' own `generate` says about the sounds."""
-    import json
-
+def expected(checkpoints: Any, triton: Any, tmp_path_factory: Any) -> list[str]:
+    """What Transformers' own `generate` says about eight sentences."""
     folder = tmp_path_factory.mktemp("generate")
-    np.savez(folder / "sounds.npz", *triton.sounds(8))
+    np.savez(folder / "sounds.npz", *triton.sentences(checkpoints.GRID, 8))
     script = folder / "generate.py"
     script.write_text(GENERATE)
-    said = checkpoints.run_converter(script, str(tiny), str(folder / "sounds.npz"))
+    said = checkpoints.run_converter(
+        script, str(checkpoints.GRID / "models" / "whisper-grid"), str(folder / "sounds.npz")
+    )
     texts: list[str] = json.loads(said.splitlines()[-1])
-    assert any(texts)
+    assert len(set(texts)) == 8
     return texts
 
 
@@ -87,19 +88,22 @@ def rows(predictions: Path, wanted: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["onnx-fp32", "onnx-int8", "openvino-fp16", "openvino-int8"])
 def test_variant_answers_over_both_protocols(
-    variants: dict[str, ConvertedVariant],
+    grid_variants: dict[str, ConvertedVariant],
+    checkpoints: Any,
     triton: Any,
     expected: list[str],
     tmp_path: Path,
     name: str,
 ) -> None:
-    root = repository(tmp_path, variants[name])
-    sounds = triton.sounds(8)
+    root = repository(tmp_path, grid_variants[name])
+    sounds = triton.sentences(checkpoints.GRID, 8)
     with triton.serving(root, tmp_path / "triton.log") as server:
         by_http = server.ask(sounds[3], protocol="http")
         by_grpc = server.ask(sounds[3])
         assert by_http == by_grpc
-        assert {key: value.shape for key, value in by_grpc.items()} == dict.fromkeys(by_grpc, (1, 1))
+        assert {key: value.shape for key, value in by_grpc.items()} == dict.fromkeys(
+            by_grpc, (1, 1)
+        )
         assert by_grpc["average_log_probability"].dtype == np.float32
         assert by_grpc["token_count"].dtype == np.int32
         assert -10 < by_grpc["average_log_probability"][0, 0] < 0
@@ -109,7 +113,7 @@ def test_variant_answers_over_both_protocols(
         texts = [answer["transcript"][0, 0].decode() for answer in answers]
         assert server.batches().get(8), "different lengths share one execution"
         alike = sum(text == said for text, said in zip(texts, expected, strict=True))
-        assert alike == 8 if name in {"onnx-fp32", "openvino-fp16"} else alike >= 6
+        assert alike == 8 if name in {"onnx-fp32", "openvino-fp16"} else alike >= 7
     # Without the variable nothing is recorded, and Python leaves no bytecode in a release.
     assert not list(tmp_path.rglob("*.parquet"))
     assert all(path.is_file() for path in root.rglob(NO_BYTECODE))
@@ -120,7 +124,7 @@ REFUSALS = [
     (np.array([np.inf], np.float32), {}, "NaN or infinity"),
     (np.zeros(0, np.float32), {}, "waveform is empty"),
     (np.zeros(48_001, np.float32), {}, "48001 samples"),
-    (np.full(10, 3e4, np.float32), {}, r"not audio in \[-1, 1\]"),
+    (np.full(10, 3e4, np.float32), {}, "not audio in [-1, 1]"),
     (np.zeros(10, np.float32), {"parameters": {"sample_rate": 8000}}, "sample_rate is 8000"),
     (np.zeros(10, np.float32), {"parameters": {"sample_rate": "CD"}}, "sample_rate is CD"),
     (np.zeros(10, np.float64), {"kind": "FP64"}, "expects 'FP32'"),
@@ -135,8 +139,7 @@ def test_bad_input_is_refused_as_such(
 ) -> None:
     message = logged[0].error(waveform, protocol=protocol, **values)
     assert message.startswith(("StatusCode.INVALID_ARGUMENT", "400"))
-    pytest.importorskip("re")
-    assert __import__("re").search(reason, message), message
+    assert reason in message
 
 
 def test_right_sample_rate_may_be_told(logged: tuple[Any, Path]) -> None:
@@ -231,7 +234,7 @@ def test_broken_variant_is_never_ready(
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:1000])
     with (
-        pytest.raises(AssertionError, match="failed to load"),
+        pytest.raises(AssertionError, match="Protobuf parsing failed"),
         triton.serving(root, tmp_path / "log"),
     ):
         pass

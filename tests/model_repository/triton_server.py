@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import time
+import wave
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,10 +109,8 @@ def serving(
         process.wait(20)
     finally:
         server.grpc.close()
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait(10)
         remove_regions(prefix)
 
@@ -135,3 +134,13 @@ def sounds(count: int, seed: int = 0) -> list[NDArray[np.float32]]:
     random = np.random.default_rng(seed)
     lengths = np.linspace(3_200, 48_000, count).astype(int)
     return [(0.1 * random.standard_normal(n)).astype(np.float32) for n in lengths]
+
+
+def sentences(grid: Path, count: int) -> list[NDArray[np.float32]]:
+    """Spoken sentences of different lengths, spread over the example's evaluation set."""
+    found: dict[int, NDArray[np.float32]] = {}
+    for path in sorted((grid / "data" / "evaluation" / "audio").glob("*.wav"))[::7]:
+        with wave.open(str(path)) as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        found[samples.size] = samples.astype(np.float32) / 32768
+    return list(found.values())[:count]

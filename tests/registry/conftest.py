@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,24 +57,26 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts Python programs; whatever still runs when the test ends is killed."""
-    children: list[subprocess.Popen[str]] = []
-
-    def run(program: str, *arguments: object) -> subprocess.Popen[str]:
-        child = subprocess.Popen(
-            [sys.executable, "-c", program, *map(str, arguments)],
-            cwd=CHECKOUT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        children.append(child)
-        return child
-
-    yield run
-    for child in children:
+@contextmanager
+def start_python(program: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run a program; what still runs when the block ends is killed."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield child
+    finally:
         child.kill()
         child.communicate(timeout=10)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """`start_python` until the test ends."""
+    with ExitStack() as stack:
+        yield lambda program, *arguments: stack.enter_context(start_python(program, *arguments))

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-REQUESTS_PER_SECOND = 30
+REQUESTS_PER_SECOND = 40
 SESSIONS = 200
 TIMEOUT_S = 10.0
 
