@@ -3,12 +3,9 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from pipelines.conversion.child import ConvertedVariant
 
 
 def _load(path: Path) -> Any:
@@ -30,7 +27,7 @@ def checkpoints() -> Any:
 
 @pytest.fixture
 def bare(checkpoints: Any, tmp_path: Path) -> Path:
-    return checkpoints.write_bare(tmp_path / "bare")
+    return Path(checkpoints.write_bare(tmp_path / "bare"))
 
 
 @pytest.fixture(scope="session")
@@ -40,14 +37,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(checkpoints: Any, shared: Path) -> Path:
-    return checkpoints.tiny_checkpoint(shared)
+    return Path(checkpoints.tiny_checkpoint(shared))
 
 
 @pytest.fixture(scope="session")
-def variants(checkpoints: Any, tiny: Path, shared: Path) -> dict[str, ConvertedVariant]:
+def variants(checkpoints: Any, tiny: Path, shared: Path) -> Any:
     return checkpoints.all_variants(tiny, shared)
 
 
 @pytest.fixture(scope="session")
-def grid_variants(checkpoints: Any, shared: Path) -> dict[str, ConvertedVariant]:
+def grid_variants(checkpoints: Any, shared: Path) -> Any:
     return checkpoints.all_variants(checkpoints.GRID / "models" / "whisper-grid", shared)

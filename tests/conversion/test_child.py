@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
 
 from pipelines.conversion import child
@@ -121,7 +121,8 @@ def test_time_limit_ends_the_child_and_its_children(run: Any, tmp_path: Path) ->
 def test_grandchild_does_not_outlive_a_good_child(run: Any, tmp_path: Path) -> None:
     run(
         """
-        print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
+        grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        print(grandchild.pid, flush=True)
         answer(variants=[made("onnx-fp32")])
         """
     )

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from pipelines.conversion.recipes import RECIPES, recipe_key, recipe_of
+from pipelines.conversion.recipes import RECIPES, Recipe, recipe_key, recipe_of
 from registry.errors import UserError
 
 PARENT, ENVIRONMENT = "a" * 64, "b" * 64
@@ -26,7 +26,7 @@ def test_key_is_the_same_for_the_same_conversion() -> None:
     ],
 )
 def test_key_changes_with_whatever_decides_the_bytes(
-    parent: str, recipe: object, environment: str
+    parent: str, recipe: Recipe, environment: str
 ) -> None:
     assert recipe_key(parent, recipe, environment) != recipe_key(PARENT, INT8, ENVIRONMENT)
 

@@ -196,7 +196,7 @@ def test_headers_that_do_not_add_up_are_refused(
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory, checkpoints: Any) -> Path:
-    return checkpoints.write_bare(tmp_path_factory.mktemp("source") / "bare")
+    return Path(checkpoints.write_bare(tmp_path_factory.mktemp("source") / "bare"))
 
 
 @settings(max_examples=60, deadline=None)

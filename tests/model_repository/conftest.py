@@ -4,15 +4,12 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 
 from registry.files import canonical_json
-
-if TYPE_CHECKING:
-    from pipelines.conversion.child import ConvertedVariant
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -46,16 +43,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(checkpoints: Any, shared: Path) -> Path:
-    return checkpoints.tiny_checkpoint(shared)
+    return Path(checkpoints.tiny_checkpoint(shared))
 
 
 @pytest.fixture(scope="session")
-def variants(checkpoints: Any, tiny: Path, shared: Path) -> dict[str, ConvertedVariant]:
+def variants(checkpoints: Any, tiny: Path, shared: Path) -> Any:
     return checkpoints.all_variants(tiny, shared)
 
 
 @pytest.fixture(scope="session")
-def grid_variants(checkpoints: Any, shared: Path) -> dict[str, ConvertedVariant]:
+def grid_variants(checkpoints: Any, shared: Path) -> Any:
     return checkpoints.all_variants(checkpoints.GRID / "models" / "whisper-grid", shared)
 
 

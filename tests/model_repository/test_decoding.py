@@ -67,7 +67,8 @@ def one_by_one(
     engine: TableEngine, sound: int, rules: Rules
 ) -> tuple[tuple[int, ...], float, float]:
     """The same greedy decoding, written plainly for one sound."""
-    tokens, scores = list(rules.prompt), []
+    tokens: list[int] = list(rules.prompt)
+    scores: list[float] = []
     while len(scores) < rules.max_new_tokens:
         logits = engine.table[sound, len(tokens) - 1, tokens[-1]].astype(np.float64)
         logits = logits + (rules.allowed if scores else rules.allowed_at_start)

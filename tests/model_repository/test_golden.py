@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+ROW = (
+    b'{"requests": [{"id": "a", "waveform": "%s", "transcript": "", '
+    b'"average_log_probability": 0, "tolerance": 1}]}'
+)
+
+
 def answer(number: int, text: str = "bin blue", score: float = -0.1, error: str = "") -> Answer:
     return Answer(f"u{number:03}", text, score, 0.0, 2, 1.0, 5.0, error)
 
@@ -98,8 +104,8 @@ def test_differences_are_named(dataset: Any, change: dict[str, Any], reason: str
         b"{}",
         b"[]",
         b'{"requests": [{"id": "a"}]}',
-        b'{"requests": [{"id":"a","waveform":"A","transcript":"","average_log_probability":0,"tolerance":1}]}',
-        b'{"requests": [{"id":"a","waveform":"!!!!","transcript":"","average_log_probability":0,"tolerance":1}]}',
+        ROW % b"A",
+        ROW % b"!!!!",
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:

@@ -26,7 +26,8 @@ def wait_for(condition: Any) -> None:
 
 
 def read(root: Path) -> list[dict[str, Any]]:
-    return ds.dataset(root, format="parquet").to_table().sort_by("at").to_pylist()
+    rows: list[dict[str, Any]] = ds.dataset(root).to_table().sort_by("at").to_pylist()
+    return rows
 
 
 def test_records_become_rows(tmp_path: Path) -> None:
@@ -75,10 +76,12 @@ def read_whole(root: Path) -> list[Path]:
 
 def test_many_threads_lose_nothing(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, "grid", 1, "onnx-fp32", flush_s=0.01)
-    threads = [
-        threading.Thread(target=lambda: [log.append({"at": NOON}) for _ in range(500)])
-        for _ in range(4)
-    ]
+
+    def append() -> None:
+        for _ in range(500):
+            log.append({"at": NOON})
+
+    threads = [threading.Thread(target=append) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

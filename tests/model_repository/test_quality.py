@@ -56,7 +56,7 @@ def test_level_of_speech_over_noise() -> None:
 
 def test_level_follows_the_volume_alone() -> None:
     sound = (0.1 * RANDOM.standard_normal(16_000)).astype(np.float32)
-    loud, quiet = describe(sound, 16_000), describe(sound / 10, 16_000)
+    loud, quiet = describe(sound, 16_000), describe(sound / np.float32(10), 16_000)
     assert loud.rms == pytest.approx(10 * quiet.rms, rel=1e-4)
     assert loud.snr_db == pytest.approx(quiet.snr_db, abs=0.01)
 

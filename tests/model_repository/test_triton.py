@@ -38,7 +38,8 @@ waveforms = [stored[name] for name in stored.files]
 features = extractor(waveforms, sampling_rate=16000, return_tensors="pt").input_features
 with torch.inference_mode():
     tokens = model.generate(features)
-print(json.dumps([text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True)]))
+texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+print(json.dumps([text.strip() for text in texts]))
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 import wave
@@ -79,6 +80,11 @@ class Server:
         with ThreadPoolExecutor(len(waveforms)) as pool:
             return list(pool.map(one, waveforms))
 
+    def hears_http(self) -> bool:
+        """Whether the HTTP port, which opens last, is open."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.endpoints.http)) == 0
+
     def batches(self) -> dict[int, int]:
         """How many executions there were of each batch size."""
         statistics = self.grpc.get_inference_statistics(MODEL).model_stats[0]
@@ -119,7 +125,7 @@ def _wait_ready(server: Server, process: subprocess.Popen[bytes], log: Path) -> 
     deadline = time.monotonic() + 60
     while True:
         try:
-            if server.grpc.is_model_ready(MODEL, client_timeout=5):
+            if server.grpc.is_model_ready(MODEL, client_timeout=5) and server.hears_http():
                 return
         except InferenceServerException:
             pass
@@ -142,5 +148,5 @@ def sentences(grid: Path, count: int) -> list[NDArray[np.float32]]:
     for path in sorted((grid / "data" / "evaluation" / "audio").glob("*.wav"))[::7]:
         with wave.open(str(path)) as file:
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        found[samples.size] = samples.astype(np.float32) / 32768
+        found[samples.size] = samples.astype(np.float32) / np.float32(32768)
     return list(found.values())[:count]

@@ -1,3 +1,5 @@
+"""A set on disk that tests break, and sets, policies and answers in memory."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,3 +1,5 @@
+"""The resampling against a plain loop, and what it must not depend on."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

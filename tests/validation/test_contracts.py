@@ -1,3 +1,5 @@
+"""Great Expectations finds the rows that break the contract."""
+
 from __future__ import annotations
 
 import subprocess

@@ -1,3 +1,5 @@
+"""Every broken set is refused by name; a whole one is what its hash says."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Exact bounds against scipy, and that p-values and intervals agree."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""A report is the same bytes everywhere, and comes back from them."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""From answers to verdicts: every way to pass, to fail and not to know."""
+
 from __future__ import annotations
 
 from dataclasses import replace

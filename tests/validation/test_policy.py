@@ -1,3 +1,5 @@
+"""A policy that asks for nothing, or for what cannot be shown, is refused."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

@@ -1,3 +1,5 @@
+"""Rows and Markdown that people read."""
+
 from __future__ import annotations
 
 from validation.evidence import Check, GateReport, WorstUtterance

@@ -1,3 +1,5 @@
+"""The order of verdicts, their exit codes, and what no data means."""
+
 from __future__ import annotations
 
 from validation.verdict import Verdict, worst

@@ -1,3 +1,5 @@
+"""Counts are jiwer's for any text, and normalisers settle."""
+
 from __future__ import annotations
 
 import jiwer
