@@ -11,7 +11,7 @@ setup: ## Make the three environments, or find them made
 	@$(PYTHON) -m infra.environments
 
 data: setup ## Make the example's evaluation and live speech, and check their hashes
-	@cd examples/grid && PATH="$(CURDIR)/.venv/bin:$$PATH" DVC_NO_ANALYTICS=1 ../../.venv/bin/dvc repro --quiet
+	@cd examples/grid && PATH="$(CURDIR)/.venv/bin:$$PATH" ../../.venv/bin/dvc repro --quiet
 
 demo: data ## Take a trained Whisper from a folder to live traffic and back, in five acts
 	@$(RUN) examples/grid/demo

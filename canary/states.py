@@ -199,6 +199,11 @@ class ModelServing:
         return healthy[-1] if healthy else None
 
     @property
+    def serves(self) -> bool:
+        """Whether the live release is believed to answer everything that no rollout moves."""
+        return self.admitted(self.live) and self.weight_of(self.live) == 100
+
+    @property
     def next_rollout(self) -> int:
         """The number of the next rollout."""
         return max((ended.number for ended in self.history), default=0) + 1

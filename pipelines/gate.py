@@ -61,7 +61,8 @@ def gate(
             config.gate,
             dataset,
             answers["candidate"],
-            parent=answers.get("parent"),
+            # The reference conversion is its own parent: nothing is nearer to the source.
+            parent=answers.get("parent", answers["candidate"]),
             production=answers.get("production"),
             contract=check_contract(dataset, config.gate),
             digests={"artifact": candidate.artifact, "variant": candidate.digest},

@@ -47,9 +47,9 @@ def open_client(uri: str) -> MlflowClient:
     prefetched()
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    # Its schema set-up logs dozens of lines that no user asked for.
+    # Its schema set-up logs dozens of lines, and every error a traceback, which is raised anyway.
     for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     path = sqlite_file(uri)
     with explained(uri):
         from mlflow.tracking import MlflowClient
@@ -131,16 +131,19 @@ def _check_sqlite(path: Path) -> None:
         make_folder(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error
+    from registry.sqlite_files import BUSY_TIMEOUT_S, explain
+
     connection = None
     try:
         connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode=rwc", uri=True, isolation_level=None
+            f"file:{quote(str(path.absolute()))}?mode=rwc",
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
         )
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
     except sqlite3.Error as error:
-        from registry.sqlite_files import explain
-
         raise explain(str(path), error) from error
     finally:
         if connection is not None:

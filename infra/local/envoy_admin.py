@@ -34,8 +34,9 @@ _REJECTIONS = (f"{_CLUSTERS}.update_rejected", f"{_ROUTES}.update_rejected")
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Versions of the watched files that Envoy uses, empty before it took one, and how many
-    versions it refused since it started.
+    """Versions of the watched files that Envoy uses, empty before it took one.
+
+    `rejections` counts the files that it refused since it started.
     """
 
     clusters: str = ""

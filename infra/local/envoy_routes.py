@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ROUTE_TABLE = "front-door"
-REQUEST_TIMEOUT = "60s"
+REQUEST_TIMEOUT = "30s"
+"""A request of the longest window takes a second or two; a hanging revision must show itself."""
 STREAM_IDLE_TIMEOUT = "300s"
 _SERVICE = "/inference.GRPCInferenceService"
 _MODEL_PROBES = ("ModelReady", "ModelMetadata", "ModelConfig")
@@ -169,7 +170,7 @@ def _weighted(route: Route, protocol: str, use: str, *, stream: bool = False) ->
             # The candidate stands last, so a growing weight only ever adds sessions to it.
             "weighted_clusters": {"clusters": clusters, "use_hash_policy": True},
             "hash_policy": [{"header": {"header_name": _SESSION_HEADER}}],
-            **_limits(stream=stream),
+            **_limits(protocol, stream=stream),
         }
     }
 
@@ -178,19 +179,21 @@ def _to_one(model: str, release: int, protocol: str) -> Json:
     return {
         "route": {
             "cluster": cluster_name(model, release, protocol, DIRECT),
-            **_limits(stream=False),
+            **_limits(protocol, stream=False),
         },
         "response_headers_to_add": _answered_by(model, release),
     }
 
 
-def _limits(*, stream: bool) -> Json:
+def _limits(protocol: str, *, stream: bool) -> Json:
+    """Envoy ignores a route's `timeout` where `max_stream_duration` stands."""
     if stream:
         return {"timeout": "0s", "idle_timeout": STREAM_IDLE_TIMEOUT}
-    return {
-        "timeout": REQUEST_TIMEOUT,
-        "max_stream_duration": {"grpc_timeout_header_max": REQUEST_TIMEOUT},
-    }
+    if protocol == "http":
+        return {"timeout": REQUEST_TIMEOUT}
+    # A caller's own deadline passes here first, and so is seen and counted.
+    longest = {"max_stream_duration": REQUEST_TIMEOUT, "grpc_timeout_header_max": REQUEST_TIMEOUT}
+    return {"max_stream_duration": longest}
 
 
 def _answered_by(model: str, release: int) -> list[Json]:

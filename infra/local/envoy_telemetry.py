@@ -1,7 +1,8 @@
 """Counts what the front door saw, by release, from Envoy's own statistics.
 
 Only inference by weight counts: its clusters are used for nothing else. A REST answer is an error
-when its status is not a success, a gRPC answer when its status is not OK.
+when its status is not a success, a gRPC answer when its status is not OK. A REST caller who went
+away before the answer is not counted; a revision that hangs shows as time-outs of the route's.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class EnvoyTelemetry(Telemetry):
         slow = _slow_by_cluster(rows, slow_ms)
         return {
             release: _total(
-                (counted.get((release, protocol), {}), slow.get((release, protocol), 0))
+                (protocol, counted.get((release, protocol), {}), slow.get((release, protocol), 0))
                 for protocol in PROTOCOLS
             )
             for name, release in self._files.clusters()
@@ -90,16 +91,16 @@ def _slow_by_cluster(rows: Iterable[Mapping[str, Any]], slow_ms: int) -> dict[Ke
     return found
 
 
-def _total(arms: Iterable[tuple[Mapping[str, int], int]]) -> ArmCounters:
+def _total(arms: Iterable[tuple[str, Mapping[str, int], int]]) -> ArmCounters:
     requests = errors = slow = 0
-    for counts, late in arms:
-        completed = counts.get("upstream_rq_completed", 0)
+    for protocol, counts, late in arms:
+        if protocol == "http":
+            completed = counts.get("upstream_rq_completed", 0)
+            errors += counts.get("upstream_rq_4xx", 0) + counts.get("upstream_rq_5xx", 0)
+        else:
+            # Answers of Envoy's own, a passed deadline among them, count here like the server's.
+            completed = counts.get("grpc.success", 0) + counts.get("grpc.failure", 0)
+            errors += counts.get("grpc.failure", 0)
         requests += completed
-        failed = counts.get("upstream_rq_4xx", 0) + counts.get("upstream_rq_5xx", 0)
-        errors += failed + sum(
-            value
-            for name, value in counts.items()
-            if name.startswith("grpc.") and name.endswith(".failure")
-        )
         slow += min(late, completed)
     return ArmCounters(requests, min(errors, requests), slow)

@@ -85,7 +85,6 @@ def _prefect(workspace: Workspace, ports: Ports) -> Program:
         environment={
             "PREFECT_HOME": str(workspace.prefect),
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
         },
         folder=workspace.prefect,

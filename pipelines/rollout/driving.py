@@ -16,6 +16,7 @@ from canary.rollout import (
     Observation,
     Observe,
     Perform,
+    Record,
     advance,
     decide,
     next_action,
@@ -81,27 +82,32 @@ class Turn:
             self.on_event(line)
 
     def drive(self) -> RolloutResult:
-        """Do what is next until nothing is, or until a rollout ended.
+        """Do what is next until nothing is, or until a rollout ended and the live release serves.
 
         Raises FencedError once another controller took over.
         """
+        ended = len(self.serving.history)
         while True:
             self._renew()
             self.catch_up()
             action = next_action(self.serving, self.world.clock())
+            over = len(self.serving.history) > ended and self.serving.rollout is None
+            if over and (self.serving.serves or self.serving.live is None):
+                self._check_lease()
+                latest = self.serving.history[-1]
+                return result_of(self.serving, latest.outcome, latest.reason)
             if isinstance(action, Done):
-                # Whoever was fenced off must not tell another controller's outcome as its own.
                 self._check_lease()
                 return result_of(self.serving, action.outcome, action.reason)
-            if isinstance(action, Perform):
-                self._perform(action.effect)
-            elif isinstance(action, Observe):
-                self._observe(action)
-            else:
-                self.record(action.kind, action.body)
-                if action.kind == "rollout-ended":
-                    ended = self.serving.history[-1]
-                    return result_of(self.serving, ended.outcome, ended.reason)
+            self._follow(action)
+
+    def _follow(self, action: Perform | Observe | Record) -> None:
+        if isinstance(action, Perform):
+            self._perform(action.effect)
+        elif isinstance(action, Observe):
+            self._observe(action)
+        else:
+            self.record(action.kind, action.body)
 
     def look(self, releases: Iterable[int] = ()) -> None:
         """See what is so before acting on a belief; all known releases unless some are named."""
@@ -141,6 +147,7 @@ class Turn:
             self._check_lease()
 
     def _check_lease(self) -> None:
+        """Raise FencedError unless the lease is still ours; nobody tells another's outcome."""
         now = self.world.clock()
         self.lease = self.leases.renew(self.lease, now=now, ttl_s=self.ttl_s)
 

@@ -4,6 +4,8 @@ The waveform is a list of instructions: [milliseconds to sleep, outcome]; outcom
 bad input, 2 fails inside, 3 ends the process. Anything else is answered with the release's name.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import time

@@ -58,7 +58,7 @@ def lay_out(repository: Path, model: str, release: int, **behaviour: Any) -> Pat
     text = render_config(
         model,
         release,
-        batching=Batching(max_batch_size=1, queue_delay_us=0, instances=2, threads=1),
+        batching=Batching(max_batch_size=1, queue_delay_us=0, instances=1, threads=1),
         warm_up_samples=1,
         parameters={},
     )

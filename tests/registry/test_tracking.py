@@ -226,7 +226,7 @@ def test_a_database_that_cannot_be_used_is_refused_at_once(
         (tmp_path / "file" / "mlflow.db", "cannot write"),
         (tmp_path / "folder.db", "cannot be opened"),
         (tmp_path / "text.db", "is not a sqlite database"),
-        (closed / "mlflow.db", "is read-only"),
+        (closed / "mlflow.db", "cannot write: Permission denied"),
         (closed / "new.db", "cannot be opened"),
     ):
         with as_nobody() if path.parent == closed else nullcontext():

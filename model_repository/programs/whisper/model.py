@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+
+# `serving` exists where publishing has put it, beside the release's copy of this file.
 from serving.records import PROBE, record
 from serving.transcriber import Answer, Transcriber
 
