@@ -110,7 +110,8 @@ def resume(
     platform = open_platform()
     platform.workspace.require_model(model)
     with progress():
-        result = platform.controller().resume(model).to_dict()
+        orphaned = platform.lease_is_orphaned(model)
+        result = platform.controller().resume(model, take_over=orphaned).to_dict()
     emit(output, result, lambda: _show_result(result))
     raise typer.Exit(OUTCOME_EXIT_CODES[result["outcome"]])
 

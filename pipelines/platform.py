@@ -110,10 +110,18 @@ class Platform:
         """Journal one fact about the model, now, as this actor."""
         self.journal.append(model, kind, body, actor=self.actor, at=time.time())
 
+    def lease_is_orphaned(self, model: str) -> bool:
+        """Whether the model's lease belongs to a process of this machine that has ended."""
+        from pipelines.rollout.holders import is_dead
+
+        lease = self.leases.current(model)
+        return lease is not None and is_dead(lease)
+
     def controller(self) -> Controller:
         """The one that moves traffic."""
         from pipelines.rollout.aliases import alias_writer
         from pipelines.rollout.controller import Controller
+        from pipelines.rollout.holders import holder_name
         from pipelines.stages import announce
 
         return Controller(
@@ -125,6 +133,7 @@ class Platform:
             clock=time.time,
             sleep=time.sleep,
             actor=self.actor,
+            holder=holder_name(self.actor),
             on_event=announce,
             aliases=alias_writer(self),
         )

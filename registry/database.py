@@ -40,7 +40,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import IntegrityError as DuplicateRow
 
 from registry.errors import EngineError, PermanentEngineError, RetryableEngineError, UserError
-from registry.sqlite_files import connect, create_file, explain
+from registry.sqlite_files import BUSY_TIMEOUT_S, connect, create_file, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,7 +126,7 @@ def open_database(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             return _open_sqlite(parsed)
-        engine = create_engine(parsed, pool_pre_ping=True)
+        engine = create_engine(_bounded(parsed), pool_pre_ping=True)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise UserError(
             f"cannot open a database: {str(error).splitlines()[0]}",
@@ -184,15 +184,43 @@ def _open_sqlite(url: URL) -> Engine:
     return engine
 
 
+def _bounded(url: URL) -> URL:
+    """With an end to every wait, where PostgreSQL's own library reads the URL.
+
+    One end is the server's: a controller frozen inside a transaction must not keep its locks.
+    (sqlite has no server to end it: there, others wait until their time-out, then may try again.)
+    """
+    if url.get_driver_name() not in {"psycopg", "psycopg2"}:
+        return url
+    ms = int(BUSY_TIMEOUT_S * 1000)
+    limits = ("lock_timeout", "idle_in_transaction_session_timeout")
+    bounds = {
+        "connect_timeout": f"{BUSY_TIMEOUT_S:.0f}",
+        "options": " ".join(f"-c {limit}={ms}" for limit in limits),
+    }
+    return url.update_query_dict({**bounds, **url.query})
+
+
 def _make_tables(engine: Engine) -> None:
-    with transaction(reader(engine)) as connection:
-        there = set(inspect(connection).get_table_names())
-    if there >= set(METADATA.tables):
+    if _has_tables(engine):
         return
-    with transaction(engine) as connection:
-        METADATA.create_all(connection)
-        if HEADS.name not in there:
-            _count_heads(connection)
+    try:
+        write(engine, _create_tables)
+    except EngineError:
+        if not _has_tables(engine):  # else another process made them meanwhile
+            raise
+
+
+def _has_tables(engine: Engine) -> bool:
+    with transaction(reader(engine)) as connection:
+        return set(inspect(connection).get_table_names()) >= set(METADATA.tables)
+
+
+def _create_tables(connection: Connection) -> None:
+    before = inspect(connection).get_table_names()
+    METADATA.create_all(connection)
+    if HEADS.name not in before:
+        _count_heads(connection)
 
 
 def _count_heads(connection: Connection) -> None:
@@ -249,4 +277,4 @@ def _shown(url: URL) -> str:
     """The file, or the URL without its password."""
     if url.get_backend_name() == "sqlite" and url.database:
         return url.database
-    return url.render_as_string(hide_password=True)
+    return url.set(query={}).render_as_string(hide_password=True)

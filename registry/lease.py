@@ -40,6 +40,12 @@ class Leases:
     def __init__(self, journal: Journal) -> None:
         self._engine = journal.engine
 
+    def current(self, model: str) -> Lease | None:
+        """The newest lease of the model, over or not; None when there never was one."""
+        with transaction(self._engine) as connection:
+            row = _current(connection, model)
+        return None if row is None else Lease(row.model, row.holder, row.token, row.expires_at)
+
     def acquire(self, model: str, holder: str, *, now: float, ttl_s: float) -> Lease:
         """A new lease. Raises LeaseHeldError while another holder's is not over."""
         _check_times(now, ttl_s)

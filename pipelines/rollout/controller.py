@@ -42,6 +42,7 @@ class Controller:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         actor: str,
+        holder: str = "",
         on_event: Callable[[str], None] | None = None,
         aliases: Callable[[str, str, int], None] | None = None,
         ttl_s: float = DEFAULT_TTL_S,
@@ -50,6 +51,7 @@ class Controller:
         self._journal = journal
         self._leases = leases
         self._actor = actor
+        self._holder = holder or actor
         self._on_event = on_event
         self._ttl_s = ttl_s
 
@@ -182,4 +184,4 @@ class Controller:
     def _lease(self, model: str, *, take_over: bool) -> Lease:
         now = self._world.clock()
         take = self._leases.take_over if take_over else self._leases.acquire
-        return take(model, self._actor, now=now, ttl_s=self._ttl_s)
+        return take(model, self._holder, now=now, ttl_s=self._ttl_s)

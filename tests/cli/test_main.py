@@ -11,7 +11,24 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(sys.executable).parent / "sluice"
-COMMANDS = ["init", "doctor", "up", "down", "status", "register", "convert", "gate", "evaluate", "publish", "promote", "rollback", "pause", "resume", "history", "drift"]
+COMMANDS = [
+    "init",
+    "doctor",
+    "up",
+    "down",
+    "status",
+    "register",
+    "convert",
+    "gate",
+    "evaluate",
+    "publish",
+    "promote",
+    "rollback",
+    "pause",
+    "resume",
+    "history",
+    "drift",
+]
 
 
 def run(*arguments: str, workspace: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -81,6 +81,13 @@ class Loop(dict[str, object]):
         self["again"] = self
 
 
+def deep(levels: int) -> object:
+    value: object = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -93,6 +100,7 @@ class Loop(dict[str, object]):
         {"n": [{2: "two"}]},
         {"n": "\ud800"},
         Loop(),
+        {"n": deep(100_000)},
         ["no", "mapping"],
         5,
         {"n": "x" * MAX_BODY_BYTES},

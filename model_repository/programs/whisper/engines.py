@@ -130,6 +130,8 @@ class OpenVinoEngine(Engine[Any]):
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
+            # Revisions share the cores: pinned to the same ones, they would wait for each other.
+            "ENABLE_CPU_PINNING": False,
             # Some CPUs would compute in bfloat16 unasked, and serve what no gate has measured.
             "INFERENCE_PRECISION_HINT": "f32",
         }
