@@ -13,9 +13,7 @@ import filelock
 
 from canary.ports import Admission, Fleet, RevisionState, RevisionStatus
 from infra.local import triton, triton_api
-from infra.local.admission import check_admission
 from infra.local.log_words import last_words
-from infra.local.private_revision import PrivateRevision
 from infra.local.revisions import RevisionRecords
 from infra.local.shared_memory import region_prefix, remove_regions
 from infra.local.supervision import Phase, Program, Supervisor
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from infra.local.supervision import ProcessState
     from registry.workspace import Workspace
 
-__all__ = ["RESTARTS", "LocalFleet", "PrivateRevision"]
 
 RESTARTS = 2
 """Failed starts in a row before a revision stays down; the first one is not counted."""
@@ -94,6 +91,8 @@ class LocalFleet(Fleet):
 
     def admit(self, model: str, release: int) -> Admission:
         """Check hash, readiness, version and golden answers, in this order."""
+        from infra.local.admission import check_admission
+
         endpoints = self._records.find(model, release)
         status = self.status(model, release)
         return check_admission(self._workspace, model, release, status, endpoints)

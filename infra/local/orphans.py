@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]  # has no stubs of its own
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,11 +5,11 @@ Each is one supervised program with a loopback port and a way to ask whether it 
 
 from __future__ import annotations
 
+import http
+import http.client
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import httpx
 
 from infra.local.envoy import PROGRAM as FRONT_DOOR
 from infra.local.envoy import envoy_program
@@ -66,11 +66,15 @@ def is_ready(workspace: Workspace, name: str, ports: Ports) -> bool:
         except RetryableEngineError:
             return False
     path = "/api/health" if name == PREFECT else "/health"
+    # httpx would take longer to import than `sluice status` has time.
+    connection = http.client.HTTPConnection(LOOPBACK, ports.of(name), timeout=_ASK_TIMEOUT_S)
     try:
-        url = f"http://{LOOPBACK}:{ports.of(name)}{path}"
-        return httpx.get(url, timeout=_ASK_TIMEOUT_S, trust_env=False).status_code == 200
-    except httpx.TransportError:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def _prefect(workspace: Workspace, ports: Ports) -> Program:

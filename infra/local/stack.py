@@ -83,6 +83,8 @@ def up(
     """
     supervisor = Supervisor(workspace.run, workspace.logs)
     names = _wanted(workspace, ui=ui)
+    # What a killed supervisor left would hold our own ports against us.
+    supervisor.sweep()
     ports = _choose_ports(workspace, supervisor)
     supervisor.ensure()
     for name in names:

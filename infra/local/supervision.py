@@ -104,6 +104,14 @@ class Supervisor:
             self._write_configuration()
             self._launch_daemon()
 
+    def sweep(self) -> None:
+        """End what a dead daemon left behind; with a living one, do nothing."""
+        if not self.run.exists():
+            return
+        with self._locked():
+            if not self.alive():
+                end_orphans(self.run)
+
     def alive(self) -> bool:
         """Whether the daemon answers. Raises RetryableEngineError when it hangs."""
         try:

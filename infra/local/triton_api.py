@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from infra.local.triton import SECRET_HEADER
 
 if TYPE_CHECKING:
+    import httpx
+
     from infra.local.triton import Endpoints
 
 TIMEOUT_S = 2.0
@@ -60,6 +60,8 @@ def _index(endpoints: Endpoints) -> list[dict[str, Any]] | None:
 
 def _ask(method: str, url: str, **options: Any) -> httpx.Response | None:
     """The response, None when nobody answers in time."""
+    import httpx
+
     try:
         return httpx.request(
             method,

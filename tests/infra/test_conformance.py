@@ -13,6 +13,8 @@ from .toys import REFUSED, Door, client, counts, publish
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from canary.ports import Fleet, Router, Telemetry
+
     from ..canary.conformance import ConformanceWorld  # noqa: TID252
 
 pytestmark = pytest.mark.engine
@@ -28,7 +30,9 @@ class LocalWorld:
 
     def __init__(self, door: Door, model: str) -> None:
         self.model = model
-        self.fleet, self.router, self.telemetry = door.fleet, door.router, door.telemetry
+        self.fleet: Fleet = door.fleet
+        self.router: Router = door.router
+        self.telemetry: Telemetry = door.telemetry
         self._door = door
         self._client = client()
         publish(door.workspace, model, 1)

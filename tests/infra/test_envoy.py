@@ -21,7 +21,7 @@ from registry.errors import PermanentEngineError, RetryableEngineError
 from .toys import BROKEN, REFUSED, await_state, client, counts, grpc_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .toys import Door
 
@@ -44,7 +44,9 @@ def both(door: Door, pair: str) -> str:
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_flipping_weights_under_load_loses_no_request(door: Door, both: str, protocol: str) -> None:
+def test_flipping_weights_under_load_loses_no_request(
+    door: Door, both: str, protocol: str, record_property: Callable[[str, object], None]
+) -> None:
     stop = threading.Event()
     failures: list[str] = []
     answered: list[str] = []
@@ -76,7 +78,7 @@ def test_flipping_weights_under_load_loses_no_request(door: Door, both: str, pro
         thread.join()
     assert failures == []
     assert {"release 1", "release 2"} <= set(answered)
-    print(f"\n{protocol}: {len(answered)} requests, flip median {statistics.median(took):.1f} ms")
+    record_property("flip_median_ms", round(statistics.median(took), 1))
     assert statistics.median(took) < 100
 
 
@@ -176,12 +178,12 @@ def test_only_the_inference_service_passes_over_grpc(door: Door, both: str) -> N
 
     with grpc_client(door) as grpc:
         refused = [
-            lambda: grpc.get_model_repository_index(),
+            grpc.get_model_repository_index,
             lambda: grpc.load_model(both),
             lambda: grpc.unload_model(both),
-            lambda: grpc.get_system_shared_memory_status(),
-            lambda: grpc.get_log_settings(),
-            lambda: grpc.get_trace_settings(),
+            grpc.get_system_shared_memory_status,
+            grpc.get_log_settings,
+            grpc.get_trace_settings,
             lambda: grpc.get_inference_statistics(both),
         ]
         assert {status_of(act) for act in refused} == {"StatusCode.PERMISSION_DENIED"}
@@ -336,7 +338,7 @@ def test_a_route_that_envoy_rejects_leaves_the_former_one(
         broken["virtual_hosts"][0]["domains"] = []
         patched.setattr(envoy_files, "route_table", lambda _: broken)
         real = envoy_files.EnvoyFiles.write_routes
-        written = []
+        written: list[Any] = []
 
         def once(files: Any, routes: Any) -> str:
             if written:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
-import psutil  # type: ignore[import-untyped]  # has no stubs of its own
+import psutil
 import pytest
 
 from canary.ports import RevisionState
 from infra.inference import score
-from infra.local.fleet import PrivateRevision
+from infra.local.private_revision import PrivateRevision
 from infra.local.log_words import last_words
 from infra.local.revisions import RevisionRecords
 from registry.errors import PermanentEngineError, RetryableEngineError
@@ -190,7 +190,7 @@ def test_a_private_revision_ends_with_its_owner(tmp_path: Path, number: signal.S
     lay_out(tmp_path / "repository", "private", 1)
     program = (
         "import time; from pathlib import Path\n"
-        "from infra.local.fleet import PrivateRevision\n"
+        "from infra.local.private_revision import PrivateRevision\n"
         f"root = Path({str(tmp_path)!r})\n"
         "with PrivateRevision(root / 'repository', 'private', log=root / 'log'):\n"
         "    print('ready', flush=True)\n"

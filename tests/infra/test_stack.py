@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import httpx
-import psutil  # type: ignore[import-untyped]  # has no stubs of its own
+import psutil
 import pytest
 
 from canary.ports import RevisionState, Route, Share
@@ -22,7 +22,7 @@ from registry.errors import UserError
 from .toys import await_state, client, lay_out, make_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from registry.workspace import Workspace
@@ -38,11 +38,13 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     assert find_orphans(made.run) == ()
 
 
-def test_up_down_and_up_again_brings_back_what_was_served(workspace: Workspace) -> None:
+def test_up_down_and_up_again_brings_back_what_was_served(
+    workspace: Workspace, record_property: Callable[[str, object], None]
+) -> None:
     said: list[str] = []
     started = time.monotonic()
     first = up(workspace, progress=said.append)
-    print(f"\nup: {time.monotonic() - started:.1f} s")
+    record_property("up_s", round(time.monotonic() - started, 1))
     assert first.ready
     assert {service.name for service in first.services} == {"envoy", "prefect"}
     assert said[-1] == "Prefect server: ready"

@@ -6,7 +6,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]  # has no stubs of its own
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -10,13 +10,14 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         self.release = args["model_version"]
         folder = Path(args["model_repository"]) / args["model_version"]
         behaviour = json.loads((folder / "behaviour.json").read_text())
@@ -26,10 +27,10 @@ class TritonPythonModel:
         self.extra_ms = behaviour.get("extra_ms", 0)
         self.transcript = behaviour.get("transcript", f"release {self.release}")
 
-    def execute(self, requests):
+    def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
 
-    def _answer(self, request):
+    def _answer(self, request: Any) -> Any:
         values = pb_utils.get_input_tensor_by_name(request, "waveform").as_numpy().reshape(-1)
         sleep_ms, outcome = float(values[0]), int(values[1]) if len(values) > 1 else 0
         time.sleep((sleep_ms + self.extra_ms) / 1000)
@@ -53,5 +54,5 @@ class TritonPythonModel:
         )
 
     @staticmethod
-    def _error(message, code):
+    def _error(message: str, code: Any) -> Any:
         return pb_utils.InferenceResponse([], error=pb_utils.TritonError(message, code))

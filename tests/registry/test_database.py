@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import create_mock_engine
+from sqlalchemy import create_mock_engine, make_url
 from sqlalchemy.dialects import postgresql
 
 from registry import sqlite_files
-from registry.database import METADATA, open_database
+from registry.database import METADATA, _bounded, open_database
 from registry.errors import PermanentEngineError, RetryableEngineError, SluiceError, UserError
 from registry.journal import Journal
 from registry.lease import Leases
@@ -258,3 +258,12 @@ def test_postgresql_refuses_changes_too() -> None:
     triggers = [statement for statement in made if "TRIGGER" in statement]
     assert any("BEFORE UPDATE OR DELETE OR TRUNCATE ON journal" in line for line in triggers)
     assert not any("RAISE(ABORT" in line for line in made)
+
+
+def test_waits_on_postgresql_end() -> None:
+    url = _bounded(make_url("postgresql+psycopg://me:secret@db/sluice?connect_timeout=3"))
+    assert url.query["connect_timeout"] == "3"
+    assert "lock_timeout=10000" in url.query["options"]
+    assert "idle_in_transaction_session_timeout=10000" in url.query["options"]
+    plain = make_url("sqlite:////journal.db")
+    assert _bounded(plain) == plain

@@ -72,8 +72,8 @@ def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(
         (
             "[serving]\nport = 'http'\n",
             (
-                "sluice.toml:2: serving.port should be a valid integer, unable to parse string as an "
-                "integer, not 'http'; allowed: integer, at least 0, at most 65535"
+                "sluice.toml:2: serving.port should be a valid integer, unable to parse string as "
+                "an integer, not 'http'; allowed: integer, at least 0, at most 65535"
             ),
         ),
         (
@@ -86,8 +86,8 @@ def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(
         (
             "serving = 5\n",
             (
-                "sluice.toml:1: serving should be a valid dictionary or instance of ServingSection, "
-                "not 5; allowed: table"
+                "sluice.toml:1: serving should be a valid dictionary or instance of "
+                "ServingSection, not 5; allowed: table"
             ),
         ),
         (

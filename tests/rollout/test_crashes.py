@@ -111,8 +111,8 @@ def test_killed_at_every_point(tmp_path: Path, scenario: str) -> None:
 @given(data=st.data())
 def test_killed_twice_while_the_world_changes(data: st.DataObject) -> None:
     behaviour, _ = ENDS[data.draw(st.sampled_from(sorted(ENDS)))]
-    with folder() as place:
-        stage = served_stage(place)
+    with tempfile.TemporaryDirectory() as place:
+        stage = served_stage(Path(place))
         stage.world.behaviours[2] = behaviour
         for life in range(3):
             points = Points(at=data.draw(st.integers(1, 40)), act=lambda: points.kill())  # noqa: B023, PLW0108
@@ -129,10 +129,15 @@ def test_killed_twice_while_the_world_changes(data: st.DataObject) -> None:
         check_end(stage, {Outcome.SETTLED, Outcome.ROLLED_BACK, Outcome.REJECTED})
 
 
+def restart_machine(world: MemoryWorld) -> None:
+    world.vanish()
+    world.restart_router()
+
+
 HAPPENINGS: dict[str, Callable[[MemoryWorld], object]] = {
     "nothing": lambda _: None,
     "time": lambda world: world.sleep(30),
-    "machine restarts": lambda world: (world.vanish(), world.restart_router()),
+    "machine restarts": restart_machine,
     "router forgets": lambda world: world.restart_router(forget_route=True),
     "candidate vanishes": lambda world: world.vanish(2),
     "baseline vanishes": lambda world: world.vanish(1),
@@ -193,12 +198,3 @@ def test_decisions_replay_from_the_journal(tmp_path: Path, scenario: str) -> Non
         serving = advance(serving, entry)
     assert replayed >= 2
     assert serving == stage.serving
-
-
-class folder:  # noqa: N801 - a context manager for examples, which share one test's tmp_path
-    def __enter__(self) -> Path:
-        self._made = tempfile.TemporaryDirectory()
-        return Path(self._made.name)
-
-    def __exit__(self, *_: object) -> None:
-        self._made.cleanup()

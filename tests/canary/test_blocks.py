@@ -1,0 +1,66 @@
+"""Counters, blocks and observations."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canary.blocks import MIN_BLOCK_REQUESTS, Block, Observation, gained
+from canary.ports import ArmCounters, RevisionState, RevisionStatus
+
+
+@st.composite
+def counters(draw: st.DrawFn) -> ArmCounters:
+    requests = draw(st.integers(0, 10_000))
+    return ArmCounters(requests, draw(st.integers(0, requests)), draw(st.integers(0, requests)))
+
+
+@given(counters(), counters())
+def test_what_was_gained_adds_up(before: ArmCounters, more: ArmCounters) -> None:
+    now = ArmCounters(
+        before.requests + more.requests, before.errors + more.errors, before.slow + more.slow
+    )
+    assert gained(before, now) == more
+
+
+@pytest.mark.parametrize(
+    "now", [ArmCounters(5, 0, 0), ArmCounters(20, 1, 0), ArmCounters(11, 8, 0), ArmCounters()]
+)
+def test_counters_that_began_again_gained_nothing_that_is_known(now: ArmCounters) -> None:
+    assert gained(ArmCounters(10, 2, 0), now) is None
+
+
+def test_a_block_needs_both_arms_only_when_they_are_compared() -> None:
+    enough = ArmCounters(MIN_BLOCK_REQUESTS)
+    assert Block(enough, enough).complete(compared=True)
+    assert not Block(enough, ArmCounters(1)).complete(compared=True)
+    assert Block(enough).complete(compared=False)
+    assert not Block(ArmCounters(), enough).complete(compared=False)
+
+
+def test_the_share_is_the_measured_one() -> None:
+    block = Block(ArmCounters(25, 3, 1), ArmCounters(75, 1, 4))
+    assert block.share == 0.25
+    assert (block.errors.events_candidate, block.errors.events_total) == (3, 4)
+    assert (block.slow.events_candidate, block.slow.events_total) == (1, 5)
+    assert Block().share == 0
+
+
+@given(
+    st.dictionaries(st.integers(1, 99), counters()),
+    st.dictionaries(st.integers(1, 99), st.sampled_from(RevisionState)),
+    st.booleans(),
+)
+def test_observations_survive_the_journal(
+    arms: dict[int, ArmCounters], states: dict[int, RevisionState], blind: bool
+) -> None:
+    seen = Observation(
+        at=12.25,
+        revisions={release: RevisionStatus(state, "why", 2) for release, state in states.items()},
+        counters=None if blind else arms,
+        blind="time-out" if blind else "",
+    )
+    assert Observation.from_json(json.loads(json.dumps(seen.to_json()))) == seen
