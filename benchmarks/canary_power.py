@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from canary.blocks import MIN_BLOCK_REQUESTS
+from canary.blocks import BLOCK_GROWTH, MIN_BLOCK_REQUESTS
 from canary.evidence import harm_bets, log_mixture
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ class Design:
     """Requests that fail together; all of a session's requests fall into one look."""
     requests_per_session: int = 1
     """What the plan says about that."""
+    growing_blocks: bool = True
+    """As in a rollout with much traffic; without it every least block is looked at, as in one
+    whose blocks are ended by the clock."""
     drift: float = 0.0
     """Swing of both rates over time, as a part of them: a slow sine."""
 
@@ -65,12 +68,15 @@ def simulate(design: Design, *, runs: int, seed: int) -> Simulated:
     log_wealth = np.zeros((runs, len(bets.weights)))
     found = np.zeros(runs, dtype=np.bool_)
     requests = np.zeros(runs, dtype=np.int64)
+    seen = np.zeros(runs, dtype=np.int64)
     block = np.zeros((4, runs), dtype=np.int64)
     for look in range(design.looks):
         gained = _traffic(design, look, runs, random)
         block += gained
         requests += np.where(found, 0, gained[0])
-        complete = (block[0] >= MIN_BLOCK_REQUESTS) & (block[1] >= MIN_BLOCK_REQUESTS) & ~found
+        complete = (block[:2].min(axis=0) >= MIN_BLOCK_REQUESTS) & ~found
+        if design.growing_blocks:
+            complete &= block[0] >= BLOCK_GROWTH * seen
         if complete.any():
             candidate, baseline, bad_candidate, bad_baseline = block[:, complete]
             share = candidate / (candidate + baseline)
@@ -79,6 +85,7 @@ def simulate(design: Design, *, runs: int, seed: int) -> Simulated:
             events = bad_candidate + bad_baseline
             payoffs = bets.log_payoffs(bad_candidate, events, share)
             log_wealth[complete] += payoffs / design.requests_per_session
+            seen += np.where(complete, block[0], 0)
             block[:, complete] = 0
             log_e = log_mixture(log_wealth[complete], bets.weights)
             found[complete] = log_e >= -math.log(design.alpha)
@@ -114,8 +121,10 @@ def median_requests(design: Design, *, runs: int, seed: int) -> float:
 
 def measure(*, runs: int, seed: int) -> dict[str, Any]:
     """All figures, as one JSON value."""
-    same = Design()
-    worse = Design(candidate_rate=0.05, requests_per_look=10, looks=4000)
+    same = Design(growing_blocks=False)
+    worse = replace(
+        same, candidate_rate=0.05, requests_per_look=10, looks=4000, growing_blocks=True
+    )
     steps = replace(same, shares=(0.05, 0.25, 0.5), drift=0.5)
     sessions = replace(same, session_size=5)
     started = time.perf_counter()

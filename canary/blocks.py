@@ -17,11 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MIN_BLOCK_REQUESTS = 10
-"""Requests of each arm that complete a block.
+"""Requests of each arm that a block has at least.
 
 A candidate's event raises its own block's measured share, so tiny blocks bet too little: a block
 of one request says nothing at all. From 5 to 20 the simulation finds the same median.
 """
+
+BLOCK_GROWTH = 0.05
+"""A block has at least this part of the candidate's requests so far, so a long rollout writes
+hundreds of entries and not hundreds of thousands, and finds harm at most 5 % later."""
+
+MAX_BLOCK_S = 2.0
+"""After this time the least block is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +111,17 @@ class Block:
         events = self.candidate.slow
         return Stratum(events, events + self.baseline.slow, self.share)
 
-    def complete(self, *, compared: bool) -> bool:
-        """Whether it is large enough to be counted; `compared` when both arms get traffic."""
+    def complete(self, *, compared: bool, seen: int, seconds: float) -> bool:
+        """Whether it is large enough to be counted, by request counts and the clock alone.
+
+        `compared`: both arms get traffic. `seen`: the candidate's requests in earlier blocks.
+        `seconds`: how long the block has been open.
+        """
         enough = self.candidate.requests >= MIN_BLOCK_REQUESTS
-        return enough and (not compared or self.baseline.requests >= MIN_BLOCK_REQUESTS)
+        if compared:
+            enough = enough and self.baseline.requests >= MIN_BLOCK_REQUESTS
+        grown = self.candidate.requests >= BLOCK_GROWTH * seen
+        return enough and (grown or seconds >= MAX_BLOCK_S)
 
     def __add__(self, other: Block) -> Block:
         return Block(

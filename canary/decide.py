@@ -75,7 +75,8 @@ class _Case:
         return self.rollout.plan.steps[self.rollout.step]
 
     def make(self, name: DecisionName, reason: str, rule: str = "") -> Decision:
-        return Decision(name, reason, rule, self.evidence.to_json())
+        seen = self.evidence.seen.candidate.requests
+        return Decision(name, reason, rule, self.evidence.to_json() if seen else {})
 
     def trouble_of_candidate(self) -> str:
         """Why the candidate's health turns it back, empty when it does not."""

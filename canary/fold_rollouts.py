@@ -57,7 +57,9 @@ def rollback_requested(serving: ModelServing, entry: Entry) -> ModelServing:
     require(target is not None or untouched, entry, "names no release")
     phase = Phase.REJECTED if target is None else Phase.ROLLING_BACK
     rollout = replace(rollout, target=target, decided_at=entry.at, reason=reason)
-    return replace(serving, rollout=entered(rollout, phase, entry.at), failure="", starts={})
+    # Whoever acted until now may still write a route: this one is not claimed before it is written.
+    serving = replace(serving, claimed=False, failure="", starts={})
+    return replace(serving, rollout=entered(rollout, phase, entry.at))
 
 
 def _way_back(serving: ModelServing, entry: Entry) -> Rollout:

@@ -49,7 +49,11 @@ def _absorb(rollout: Rollout, observation: Observation, *, partial: bool) -> Rol
     block = open_block(rollout, observation)
     if block is None:
         return replace(rollout, mark=observation)
-    complete = block.complete(compared=rollout.phase is Phase.SHIFTING)
+    complete = block.complete(
+        compared=rollout.phase is Phase.SHIFTING,
+        seen=rollout.evidence.seen.candidate.requests,
+        seconds=observation.at - (rollout.mark.at if rollout.mark else observation.at),
+    )
     if not complete and not partial:
         return rollout
     evidence = rollout.evidence.after(block)

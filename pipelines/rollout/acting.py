@@ -48,13 +48,14 @@ class World:
     sleep: Callable[[float], None]
     aliases: Callable[[str, str, int], None] | None = None
     """Called with model, alias and release; None when no registry is to be told."""
+    attempts: int = ATTEMPTS
 
     def retry(self, call: Callable[[], Seen], fence: Callable[[], None] = _no_fence) -> Seen:
         """The call's result; waits longer each time that it raises RetryableEngineError.
 
         `fence` is called before each new try and raises when this controller may not act any more.
         """
-        for attempt in range(ATTEMPTS - 1):
+        for attempt in range(self.attempts - 1):
             try:
                 return call()
             except RetryableEngineError:

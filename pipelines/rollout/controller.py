@@ -90,9 +90,8 @@ class Controller:
         with self._turn(model, take_over=True) as turn:
             target = self._target(model, to)
             turn.record("rollback-requested", {"to": target, "reason": reason})
-            # Only the target: every other look can wait until the traffic is away.
             if target is not None:
-                turn.look((target,))
+                turn.glance(target)
             return turn.drive()
 
     def resume(self, model: str, *, take_over: bool = False) -> RolloutResult:

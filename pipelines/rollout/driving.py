@@ -6,6 +6,7 @@ controller, FencedError goes up, and nothing more is done.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from canary.effects import shares_to_json
@@ -22,6 +23,7 @@ from canary.rollout import (
     next_action,
     says_something,
 )
+from pipelines.rollout import seeing
 from pipelines.rollout.acting import act
 from pipelines.rollout.result import result_of
 from pipelines.rollout.telling import told
@@ -30,7 +32,6 @@ from registry.errors import FencedError, SluiceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from canary.ports import ArmCounters, RevisionStatus
     from canary.rollout import NumberedEffect
     from pipelines.rollout.acting import World
     from pipelines.rollout.result import RolloutResult
@@ -109,38 +110,29 @@ class Turn:
         else:
             self.record(action.kind, action.body)
 
-    def look(self, releases: Iterable[int] = ()) -> None:
-        """See what is so before acting on a belief; all known releases unless some are named."""
-        known = set(releases) or {*self.serving.warm, *self._running(), *self._named()}
-        statuses = self._statuses(sorted(known))
-        try:
-            route = self.world.retry(lambda: self.world.router.read(self.model))
-        except FencedError:
-            raise
-        except SluiceError:
-            route = None
-        observation = Observation(self.world.clock(), statuses)
+    def look(self) -> None:
+        """See what is so of every known release before acting on a belief."""
+        rollout, serving = self.serving.rollout, self.serving
+        named = [serving.live, serving.previous]
+        if rollout is not None:
+            named += [rollout.candidate, rollout.baseline, rollout.target]
+        known = {release for release in named if release is not None}
+        known |= {*serving.warm, *seeing.running(self.world, self.model)}
+        self._look(self.world, sorted(known))
+
+    def glance(self, release: int) -> None:
+        """Look at one release and the route, once: going back must not wait for more."""
+        self._look(replace(self.world, attempts=1), (release,))
+
+    def _look(self, world: World, releases: Iterable[int]) -> None:
+        seen = seeing.statuses(world, self.model, releases)
+        route = seeing.route(world, self.model)
         body = {
-            "observation": observation.to_json(),
+            "observation": Observation(self.world.clock(), seen).to_json(),
             "route": None if route is None else shares_to_json(route.shares),
             "claimed": route is not None and route.token >= self.lease.token,
         }
         self.record("looked", body)
-
-    def _named(self) -> set[int]:
-        rollout = self.serving.rollout
-        named = {self.serving.live, self.serving.previous}
-        if rollout is not None:
-            named |= {rollout.candidate, rollout.baseline, rollout.target}
-        return {release for release in named if release is not None}
-
-    def _running(self) -> tuple[int, ...]:
-        try:
-            return self.world.retry(lambda: self.world.fleet.running(self.model))
-        except FencedError:
-            raise
-        except SluiceError:
-            return ()
 
     def _renew(self) -> None:
         if self.lease.expires_at - self.world.clock() < self.ttl_s / 2:
@@ -175,34 +167,9 @@ class Turn:
             self.world.sleep(rollout.plan.tick_s if rollout else DEFAULT_TICK_S)
 
     def _observation(self, wanted: Observe) -> Observation:
-        statuses = self._statuses(wanted.releases)
-        counters, blind = self._counters() if wanted.counters else (None, "")
-        return Observation(self.world.clock(), statuses, counters, blind)
-
-    def _statuses(self, releases: Iterable[int]) -> dict[int, RevisionStatus]:
-        """What could be seen; a release that the fleet cannot be asked about is left out."""
-        statuses = {}
-        for release in releases:
-            try:
-                statuses[release] = self._status(release)
-            except FencedError:
-                raise
-            except SluiceError:
-                continue
-        return statuses
-
-    def _status(self, release: int) -> RevisionStatus:
-        return self.world.retry(lambda: self.world.fleet.status(self.model, release))
-
-    def _counters(self) -> tuple[Mapping[int, ArmCounters] | None, str]:
+        seen = seeing.statuses(self.world, self.model, wanted.releases)
         rollout = self.serving.rollout
-        if rollout is None:
-            return None, ""
-        slow_ms = rollout.plan.slow_ms
-        try:
-            counters = self.world.retry(lambda: self.world.telemetry.read(self.model, slow_ms))
-        except FencedError:
-            raise
-        except SluiceError as error:
-            return None, str(error)
-        return counters, ""
+        if rollout is None or not wanted.counters:
+            return Observation(self.world.clock(), seen)
+        totals, blind = seeing.counters(self.world, self.model, rollout.plan.slow_ms)
+        return Observation(self.world.clock(), seen, totals, blind)

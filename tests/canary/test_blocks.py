@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary.blocks import MIN_BLOCK_REQUESTS, Block, Observation, gained
+from canary.blocks import MAX_BLOCK_S, MIN_BLOCK_REQUESTS, Block, Observation, gained
 from canary.ports import ArmCounters, RevisionState, RevisionStatus
 
 
@@ -33,12 +33,36 @@ def test_counters_that_began_again_gained_nothing_that_is_known(now: ArmCounters
     assert gained(ArmCounters(10, 2, 0), now) is None
 
 
+def complete(block: Block, *, compared: bool = True, seen: int = 0, seconds: float = 0) -> bool:
+    return block.complete(compared=compared, seen=seen, seconds=seconds)
+
+
 def test_a_block_needs_both_arms_only_when_they_are_compared() -> None:
     enough = ArmCounters(MIN_BLOCK_REQUESTS)
-    assert Block(enough, enough).complete(compared=True)
-    assert not Block(enough, ArmCounters(1)).complete(compared=True)
-    assert Block(enough).complete(compared=False)
-    assert not Block(ArmCounters(), enough).complete(compared=False)
+    assert complete(Block(enough, enough))
+    assert not complete(Block(enough, ArmCounters(1)))
+    assert complete(Block(enough), compared=False)
+    assert not complete(Block(ArmCounters(), enough), compared=False)
+
+
+def test_blocks_grow_with_what_was_seen_until_time_ends_them() -> None:
+    block = Block(ArmCounters(50), ArmCounters(500))
+    assert complete(block, seen=1000)
+    assert not complete(block, seen=1001)
+    assert complete(block, seen=1_000_000, seconds=MAX_BLOCK_S)
+    assert not complete(Block(ArmCounters(9), ArmCounters(90)), seconds=3600)
+
+
+@given(counters(), counters(), st.integers(0, 10**6), st.floats(0, 10))
+def test_where_a_block_ends_does_not_depend_on_its_events(
+    candidate: ArmCounters, baseline: ArmCounters, seen: int, seconds: float
+) -> None:
+    """What the proof in canary.evidence asks for."""
+    eventless = Block(ArmCounters(candidate.requests), ArmCounters(baseline.requests))
+    block = Block(candidate, baseline)
+    assert complete(block, seen=seen, seconds=seconds) == complete(
+        eventless, seen=seen, seconds=seconds
+    )
 
 
 def test_the_share_is_the_measured_one() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import betaln  # type: ignore[import-untyped] # SciPy has no stubs
-from scipy.stats import beta  # type: ignore[import-untyped] # SciPy has no stubs
+from scipy.special import betaln  # type: ignore[import-untyped] # scipy has no types
+from scipy.stats import beta  # type: ignore[import-untyped] # scipy has no types
 
 from canary.evidence import (
     EProcess,
@@ -178,5 +178,5 @@ def test_the_mixture_is_the_weighted_mean() -> None:
     "counts", [(3, 2, 0.5), (-1, 2, 0.5), (1, 2, 1.5), (1, 2, 0.0), (1, 2, 1.0)]
 )
 def test_impossible_counts_are_refused(counts: tuple[int, int, float]) -> None:
-    with pytest.raises(ValueError, match="impossible|got no request"):
+    with pytest.raises(ValueError, match=r"impossible|got no request"):
         Stratum(*counts)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pytest
 
 RUNS = 600
-SAME = Design()
+SAME = Design(growing_blocks=False)
 
 
 def most_by_chance(runs: int, alpha: float) -> float:
@@ -30,6 +30,11 @@ def test_neither_when_the_share_grows_by_steps_and_the_rate_drifts() -> None:
     design = replace(SAME, shares=(0.05, 0.25, 0.5), drift=0.8, baseline_rate=0.03)
     design = replace(design, candidate_rate=0.03)
     assert false_share(design, runs=RUNS, seed=2) <= most_by_chance(RUNS, design.alpha)
+
+
+def test_neither_with_the_growing_blocks_of_much_traffic() -> None:
+    design = replace(SAME, growing_blocks=True)
+    assert false_share(design, runs=RUNS, seed=9) <= most_by_chance(RUNS, SAME.alpha)
 
 
 def test_a_worse_candidate_is_found_after_few_of_its_requests() -> None:

@@ -114,9 +114,14 @@ def test_a_damaged_database_says_so(journal: Journal, database: Path) -> None:
     assert "is damaged" in refused(PermanentEngineError, lambda: journal.read("m"))
 
 
-def test_a_lost_database_is_not_replaced_by_an_empty_one(journal: Journal, database: Path) -> None:
+@pytest.mark.parametrize("lost", ["file", "folder"])
+def test_a_lost_database_is_not_replaced_by_an_empty_one(
+    journal: Journal, database: Path, lost: str
+) -> None:
     append(journal)
     shutil.rmtree(database.parent)
+    if lost == "file":
+        database.parent.mkdir()
     acts: tuple[Callable[[], object], ...] = (
         lambda: append(journal),
         lambda: journal.read("m"),
@@ -221,10 +226,17 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 
 def _append_in_child(journal: Journal) -> None:
     append(journal)
+    with journal.engine.connect() as connection:
+        inherited = connection.exec_driver_sql("SELECT name FROM sqlite_temp_master").all()
+    sys.exit(len(inherited))
 
 
 def test_a_forked_process_opens_its_own_connection(journal: Journal) -> None:
     append(journal)
+    with journal.engine.connect() as connection:
+        # Seen only by the connection that made it, which the pool keeps.
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE mine (x)")
+        connection.commit()
     child = multiprocessing.get_context("fork").Process(target=_append_in_child, args=(journal,))
     child.start()
     child.join(timeout=30)
@@ -267,3 +279,12 @@ def test_waits_on_postgresql_end() -> None:
     assert "idle_in_transaction_session_timeout=10000" in url.query["options"]
     plain = make_url("sqlite:////journal.db")
     assert _bounded(plain) == plain
+
+
+def test_who_comes_second_keeps_the_database_of_the_first(tmp_path: Path) -> None:
+    first, second = tmp_path / "journal.db", tmp_path / "staged.db"
+    with closing(Journal(f"sqlite:///{first}")) as journal:
+        append(journal)
+        Journal(f"sqlite:///{second}").close()
+        sqlite_files._name(second, first)
+        assert append(journal) == 2

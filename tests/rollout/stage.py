@@ -116,3 +116,26 @@ def check_world(world: MemoryWorld) -> None:
     if name == "stop" and world.route is not None:
         failed = world.stopped_as is RevisionState.FAILED
         assert failed or not world.route.weight_of(int(str(argument))), "stopped while serving"
+
+
+def after(stage: Stage, ticks: int, act: Callable[[], object]) -> Callable[[float], None]:
+    """A sleep that calls `act` once, before the given tick."""
+    calls = [0]
+
+    def sleep(seconds: float) -> None:
+        calls[0] += 1
+        if calls[0] == ticks:
+            act()
+        stage.world.sleep(seconds)
+
+    return sleep
+
+
+def always(stage: Stage, act: Callable[[], object]) -> Callable[[float], None]:
+    """A sleep that calls `act` each time."""
+
+    def sleep(seconds: float) -> None:
+        act()
+        stage.world.sleep(seconds)
+
+    return sleep
