@@ -20,7 +20,6 @@ from cli.session import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from canary.states import ModelServing
 
 OUTCOME_EXIT_CODES = {
     "settled": 0,
@@ -57,7 +56,7 @@ def promote(
     try:
         result = run_flow(find_workspace(), "promote", model=model, **arguments)
     except KeyboardInterrupt:
-        _tell_where_traffic_is(model)
+        _pause_unwatched(model)
         raise
     emit(output, result, lambda: _show_rollout(result))
     raise typer.Exit(OUTCOME_EXIT_CODES[result["rollout"]["outcome"]])
@@ -87,7 +86,7 @@ def pause(
     reason: ReasonOption = "asked for by a person",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Stop a rollout where it is; traffic stays as it is until `sluice resume`.
+    """Pause a rollout: the candidate gets no traffic until `sluice resume`, but stays loaded.
 
     Example: sluice pause whisper-grid --reason "waiting for the evening traffic"
     """
@@ -217,13 +216,20 @@ def _show_rollout(result: Mapping[str, Any]) -> None:
     print_table(["stage", "seconds"], result["stages"].items())
 
 
-def _tell_where_traffic_is(model: str) -> None:
-    serving: ModelServing = open_platform().serving(model)
-    if not serving.route:
-        sys.stderr.write(f"\n{model}: no traffic was moved\n")
-        return
-    shares = ", ".join(f"release {share.release} {share.weight} %" for share in serving.route)
-    sys.stderr.write(
-        f"\n{model}: traffic stays at {shares}; `sluice resume {model}` goes on, "
-        f"`sluice rollback {model}` goes back\n"
-    )
+def _pause_unwatched(model: str) -> None:
+    """Nobody watches the rollout any more: the candidate gets no traffic until somebody does."""
+    from registry.errors import ConflictError, UserError
+
+    sys.stderr.write("\nstopping: pausing the rollout\n")
+    try:
+        result = open_platform().controller().request_pause(model, "stopped by Ctrl-C").to_dict()
+    except UserError:
+        sys.stderr.write(f"{model}: no traffic was moved\n")
+    except ConflictError as error:
+        sys.stderr.write(f"{error}\n")
+    else:
+        route = ", ".join(f"release {release} {weight} %" for release, weight in result["route"])
+        sys.stderr.write(
+            f"{model}: traffic is at {route or 'no release'}; `sluice resume {model}` goes on, "
+            f"`sluice rollback {model}` gives the candidate up\n"
+        )

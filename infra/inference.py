@@ -48,6 +48,10 @@ def score(
     )
 
 
+_PROBE = {"x-sluice-probe": True}
+"""Tells the serving program that nobody's request is asked here, so it records none."""
+
+
 async def _score(
     address: str,
     model: str,
@@ -104,7 +108,11 @@ async def _ask(
         tensor = grpcclient.InferInput("waveform", list(batch.shape), "FP32")
         tensor.set_data_from_numpy(batch)
         result = await client.infer(
-            model, [tensor], model_version=version, client_timeout=timeout_s
+            model,
+            [tensor],
+            model_version=version,
+            client_timeout=timeout_s,
+            parameters=_PROBE,
         )
         return _answer(result, identifier, _elapsed_ms(started))
     except InferenceServerException as error:

@@ -22,7 +22,7 @@ class ConvertPolicy(BaseModel):
 
     variants: tuple[str, ...] = Field(min_length=1)
     memory_gb: float = Field(default=8.0, gt=0)
-    """Address space that the converting child may use, in GiB."""
+    """Private memory that the converting child may use, in GiB."""
     timeout_s: float = Field(default=900.0, gt=0)
 
 

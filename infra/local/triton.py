@@ -143,5 +143,7 @@ def environment(predictions: Path | None) -> dict[str, str]:
             "VIRTUAL_ENV": str(SERVING.path),
             # One revision among several: arenas of many threads cost memory and win nothing here.
             "MALLOC_ARENA_MAX": "2",
+            # NumPy's own threads would spin against those of the inference engine.
+            "OPENBLAS_NUM_THREADS": "1",
         }
     )

@@ -107,7 +107,7 @@ def test_killed_at_every_point(tmp_path: Path, scenario: str) -> None:
     assert point > 15
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_killed_twice_while_the_world_changes(data: st.DataObject) -> None:
     behaviour, _ = ENDS[data.draw(st.sampled_from(sorted(ENDS)))]
