@@ -13,6 +13,7 @@ from drift.report import DriftReport, outcome_name, write_report
 from drift.windows import DAY_S, Window, same_hours
 from pipelines.model_config import load_model_config
 from pipelines.stages import announce
+from registry.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,9 +35,13 @@ def check_drift(workspace: Workspace, model: str, *, window_s: float, now: float
     """Judge the last `window_s` seconds before `now`, and write the report.
 
     The reference is the same hours of earlier days; while the log is younger than a day, what it
-    holds before the window. Raises UserError for an unknown model.
+    holds before the window. Raises UserError for an unknown model and a window over a day.
     """
     policy = load_model_config(workspace, model).drift
+    if not 0 < window_s <= DAY_S:
+        raise UserError(
+            f"a window of {window_s:.0f} s", remedy="use more than 0 s and at most a day"
+        )
     window = Window(now - window_s, now)
     announce("Reading the prediction log")
     current = read_records(workspace.predictions, model, since=window.since, until=window.until)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
-from registry.database import LEASES, transaction, write
+from registry.database import LEASES, reader, transaction, write
 from registry.errors import LeaseHeldError
 from registry.journal import check_lease
 from registry.names import check_name
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
     from registry.journal import Journal
 
@@ -42,8 +42,9 @@ class Leases:
 
     def current(self, model: str) -> Lease | None:
         """The newest lease of the model, over or not; None when there never was one."""
-        with transaction(self._engine) as connection:
-            row = _current(connection, model)
+        # A look waits for no writer.
+        with transaction(reader(self._engine)) as connection:
+            row = connection.execute(_newest(model)).one_or_none()
         return None if row is None else Lease(row.model, row.holder, row.token, row.expires_at)
 
     def acquire(self, model: str, holder: str, *, now: float, ttl_s: float) -> Lease:
@@ -97,10 +98,13 @@ def _check_times(now: float, ttl_s: float) -> None:
         raise ValueError(f"a lease from {now} for {ttl_s} s")
 
 
-def _current(connection: Connection, model: str) -> Row[str, int, str, float] | None:
+def _newest(model: str) -> Select[str, int, str, float]:
     query = select(LEASES.c.model, LEASES.c.token, LEASES.c.holder, LEASES.c.expires_at)
-    query = query.where(LEASES.c.model == check_name(model)).with_for_update()
-    return connection.execute(query).one_or_none()
+    return query.where(LEASES.c.model == check_name(model))
+
+
+def _current(connection: Connection, model: str) -> Row[str, int, str, float] | None:
+    return connection.execute(_newest(model).with_for_update()).one_or_none()
 
 
 def _grant(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from scipy.spatial import distance
-from scipy.stats import wasserstein_distance
+from scipy.spatial import distance  # type: ignore[import-untyped]  # ships no types
+from scipy.stats import wasserstein_distance  # type: ignore[import-untyped]  # ships no types
 
 from drift.distances import (
     column_distances,

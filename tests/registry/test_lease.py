@@ -58,6 +58,17 @@ def test_one_holder_at_a_time(leases: Leases) -> None:
     assert leases.acquire("m", "bob", now=110.0, ttl_s=10.0) == Lease("m", "bob", 2, 120.0)
 
 
+def test_a_look_shows_the_newest_lease_and_waits_for_no_writer(
+    journal: Journal, leases: Leases
+) -> None:
+    assert leases.current("m") is None
+    lease = leases.acquire("m", "alice", now=0.0, ttl_s=10.0)
+    with journal.engine.begin():
+        assert leases.current("m") == lease
+    leases.take_over("m", "oncall", now=1.0, ttl_s=5.0)
+    assert leases.current("m") == Lease("m", "oncall", 2, 6.0)
+
+
 def test_its_own_holder_is_held_off_too(leases: Leases) -> None:
     leases.acquire("m", "alice", now=0.0, ttl_s=10.0)
     with pytest.raises(LeaseHeldError):
