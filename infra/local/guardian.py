@@ -47,6 +47,8 @@ def main() -> int:
     while child.poll() is None and not _owner_gone(_POLL_S):
         pass
     _end(child, description["grace_s"])
+    for region in Path("/dev/shm").glob(description["regions"]):  # noqa: S108 - POSIX shared memory
+        region.unlink(missing_ok=True)
     return child.returncode
 
 

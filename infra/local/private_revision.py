@@ -91,6 +91,8 @@ class PrivateRevision:
             "environment": triton.environment(predictions=None),
             "folder": str(self._repository),
             "log": str(self._log),
+            # What a killed engine leaves in shared memory, for an owner that was killed too.
+            "regions": f"{self._prefix}*",
             # Nobody else has a request in flight here.
             "grace_s": 0,
         }

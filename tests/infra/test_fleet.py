@@ -15,9 +15,10 @@ import pytest
 
 from canary.ports import RevisionState
 from infra.inference import score
-from infra.local.private_revision import PrivateRevision
 from infra.local.log_words import last_words
+from infra.local.private_revision import PrivateRevision
 from infra.local.revisions import RevisionRecords
+from infra.local.shared_memory import region_prefix
 from registry.errors import PermanentEngineError, RetryableEngineError
 
 from .toys import BROKEN, DIES, REFUSED, await_state, lay_out
@@ -131,8 +132,9 @@ def test_scoring_a_private_revision(tmp_path: Path) -> None:
         ("first", np.array([0, 0], dtype=np.float32)),
         ("refused", np.array([0, REFUSED], dtype=np.float32)),
         ("broken", np.array([0, BROKEN], dtype=np.float32)),
-        ("late", np.array([3000, 0], dtype=np.float32)),
         *((f"more-{number}", np.array([5, 0, 0], dtype=np.float32)) for number in range(40)),
+        # Last, because the toy answers one request after the other.
+        ("late", np.array([3000, 0], dtype=np.float32)),
     ]
     with PrivateRevision(tmp_path / "repository", "private", log=tmp_path / "log") as revision:
         answers = score(revision.grpc_address, "private", items, in_flight=8, timeout_s=1)
@@ -210,6 +212,10 @@ def test_a_private_revision_ends_with_its_owner(tmp_path: Path, number: signal.S
     deadline = time.monotonic() + 10
     while processes_of(tmp_path):
         assert time.monotonic() < deadline, processes_of(tmp_path)
+        time.sleep(0.05)
+    regions = region_prefix(tmp_path / "repository", "private", 1)
+    while list(Path("/dev/shm").glob(f"{regions}*")):
+        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
