@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pipelines.platform import Platform
+    from pipelines.assembly import Platform
     from registry.workspace import Workspace
 
 ModelArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model: models/NAME.toml.")]
@@ -29,7 +29,7 @@ def find_workspace() -> Workspace:
 
 def open_platform() -> Platform:
     """The workspace's engines, for commands that act without a flow."""
-    from pipelines.platform import Platform
+    from pipelines.assembly import Platform
 
     return Platform(find_workspace())
 

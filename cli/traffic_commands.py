@@ -131,7 +131,7 @@ def drift(
     import time
 
     from cli.progress import progress
-    from pipelines.drift import check_drift
+    from pipelines.drift_check import check_drift
 
     workspace = find_workspace()
     with progress():

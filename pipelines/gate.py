@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from pipelines.convert import chosen_artifact
 from pipelines.model_config import load_model_config
-from pipelines.platform import Platform
+from pipelines.assembly import Platform
 from pipelines.scoring import score
 from pipelines.stages import Stages
 from registry.errors import UserError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from infra.local.envoy import PROGRAM as FRONT_DOOR
-from pipelines.platform import Platform
+from pipelines.assembly import Platform
 
 if TYPE_CHECKING:
     from infra.local.stack import StackStatus

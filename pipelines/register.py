@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from pipelines.conversion.kinds import kind_of
 from pipelines.model_config import load_model_config
-from pipelines.platform import Platform
+from pipelines.assembly import Platform
 from pipelines.stages import Stages
 from registry.prefetch import prefetch
 from registry.workspace import Workspace

@@ -16,7 +16,7 @@ from infra.environments.locks import SERVING
 from model_repository.config import Batching
 from model_repository.publishing import program_digest
 from pipelines.model_config import ServePolicy, load_model_config
-from pipelines.platform import Platform
+from pipelines.assembly import Platform
 from pipelines.stages import announce
 from registry.errors import PermanentEngineError
 from registry.workspace import Workspace

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.platform import Platform
+    from pipelines.assembly import Platform
 
 
 def alias_writer(platform: Platform) -> Callable[[str, str, int], None]:

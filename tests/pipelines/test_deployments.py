@@ -1,0 +1,50 @@
+"""`prefect.yaml` deploys the flows to a work pool, and a worker runs one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .conftest import CHECKOUT, GRID, MODEL
+
+if TYPE_CHECKING:
+    from .conftest import Home
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+PREFECT = Path(sys.executable).parent / "prefect"
+
+
+def test_a_worker_runs_a_deployed_flow(home: Home, tmp_path: Path) -> None:
+    environment = os.environ | {
+        "PREFECT_API_URL": home.json("status")["addresses"]["prefect"] + "/api",
+        "PREFECT_HOME": str(tmp_path),
+        "SLUICE_ACTOR": "worker",
+    }
+
+    def prefect(*arguments: str) -> str:
+        done = subprocess.run(
+            [PREFECT, *arguments],
+            env=environment,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    prefect("work-pool", "create", "sluice", "--type", "process")
+    deployed = prefect("--no-prompt", "deploy", "--all")
+    assert deployed.count("successfully created") == 5
+    source = GRID / "models" / "whisper-grid"
+    given = {"workspace": home.root, "model": MODEL, "source": source}
+    parameters = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
+    prefect("deployment", "run", "register/sluice", *parameters)
+    prefect("worker", "start", "--pool", "sluice", "--run-once")
+    assert "COMPLETED" in prefect("flow-run", "ls", "--flow-name", "register", "--limit", "1")
