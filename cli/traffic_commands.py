@@ -70,15 +70,20 @@ def rollback(
 ) -> None:
     """Send all traffic back to the last healthy release, at any moment. The route goes first.
 
+    Exit 0: it is back. 3: it could not, and a person is needed.
+
     Example: sluice rollback whisper-grid --reason "complaints about names"
     """
     from cli.progress import progress
 
     platform = open_platform()
     platform.workspace.require_model(model)
+    if to:
+        platform.catalog(model).require_release(model, to)
     with progress():
         result = platform.controller().rollback(model, to or None, reason).to_dict()
     emit(output, result, lambda: _show_result(result))
+    raise typer.Exit(0 if result["outcome"] in {"rolled-back", "rejected"} else 3)
 
 
 def pause(

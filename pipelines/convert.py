@@ -11,11 +11,11 @@ from prefect import flow, task
 from prefect.cache_policies import INPUTS
 
 from infra.environments.locks import CONVERTER
+from pipelines.assembly import Platform
 from pipelines.conversion.child import Limits
 from pipelines.conversion.child import convert as convert_in_child
 from pipelines.conversion.recipes import recipe_key, recipe_of
 from pipelines.model_config import ModelConfig, load_model_config
-from pipelines.assembly import Platform
 from pipelines.stages import Stages, announce
 from registry.errors import PermanentEngineError, UserError
 from registry.prefetch import prefetch

@@ -7,10 +7,10 @@ from typing import Any
 
 from prefect import flow
 
+from pipelines.assembly import Platform
 from pipelines.convert import chosen_artifact
 from pipelines.gate import chosen_variant
 from pipelines.model_config import load_model_config
-from pipelines.assembly import Platform
 from pipelines.scoring import score
 from pipelines.stages import Stages
 from registry.workspace import Workspace

@@ -11,9 +11,9 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from pipelines.assembly import Platform
 from pipelines.convert import chosen_artifact
 from pipelines.model_config import load_model_config
-from pipelines.assembly import Platform
 from pipelines.scoring import score
 from pipelines.stages import Stages
 from registry.errors import UserError

@@ -8,8 +8,8 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from pipelines.model_config import load_model_config
 from pipelines.assembly import Platform
+from pipelines.model_config import load_model_config
 from pipelines.publish import publish_variant
 from pipelines.stages import Stages
 from registry.prefetch import prefetch

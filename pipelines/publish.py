@@ -13,10 +13,10 @@ from prefect.cache_policies import NO_CACHE
 
 from model_repository.golden import GoldenSet
 from model_repository.publishing import publish as publish_release
+from pipelines.assembly import Platform
 from pipelines.convert import chosen_artifact
 from pipelines.gate import chosen_variant
 from pipelines.model_config import load_model_config
-from pipelines.assembly import Platform
 from pipelines.scoring import batching_of
 from pipelines.stages import Stages
 from registry.errors import UserError

@@ -8,9 +8,9 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from pipelines.assembly import Platform
 from pipelines.conversion.kinds import kind_of
 from pipelines.model_config import load_model_config
-from pipelines.assembly import Platform
 from pipelines.stages import Stages
 from registry.prefetch import prefetch
 from registry.workspace import Workspace

@@ -15,8 +15,8 @@ from prefect.cache_policies import INPUTS
 from infra.environments.locks import SERVING
 from model_repository.config import Batching
 from model_repository.publishing import program_digest
-from pipelines.model_config import ServePolicy, load_model_config
 from pipelines.assembly import Platform
+from pipelines.model_config import ServePolicy, load_model_config
 from pipelines.stages import announce
 from registry.errors import PermanentEngineError
 from registry.workspace import Workspace

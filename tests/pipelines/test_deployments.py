@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from .conftest import CHECKOUT, GRID, MODEL
@@ -47,4 +48,7 @@ def test_a_worker_runs_a_deployed_flow(home: Home, tmp_path: Path) -> None:
     parameters = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
     prefect("deployment", "run", "register/sluice", *parameters)
     prefect("worker", "start", "--pool", "sluice", "--run-once")
-    assert "COMPLETED" in prefect("flow-run", "ls", "--flow-name", "register", "--limit", "1")
+    asked = {"flow_runs": {"deployment_id": {"is_null_": False}}}
+    url = f"{environment['PREFECT_API_URL']}/flow_runs/filter"
+    runs = httpx.post(url, json=asked, timeout=10).json()
+    assert [run["state_type"] for run in runs] == ["COMPLETED"], runs

@@ -182,7 +182,7 @@ def test_the_flows_are_on_prefects_page(home: Home) -> None:
     import httpx
 
     address = home.json("status")["addresses"]["prefect"]
-    found = httpx.post(f"{address}/flow_runs/filter", json={}, timeout=10).json()
+    found = httpx.post(f"{address}/api/flow_runs/filter", json={}, timeout=10).json()
     names = {run["name"] for run in found if run["state_type"] == "COMPLETED"}
     assert f"register-{MODEL}" in names
     assert f"convert-{MODEL}" in names
