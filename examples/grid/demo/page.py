@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
-from figures import faulty_release, is_faulty_answer
+from figures import decision_time, faulty_release, is_faulty_answer
 
 if TYPE_CHECKING:
     from acts import Story
@@ -30,6 +30,7 @@ def write_page(
         template.render(
             summary=summary,
             chart=chart(story, records),
+            zoom=zoom(story, records),
             acts=[(round(at - begun), title) for at, title in story.acts],
             decisions=[
                 (round(entry["at"] - begun, 1), entry["body"])
@@ -71,6 +72,27 @@ def chart(story: Story, records: list[dict[str, Any]]) -> dict[str, Any]:
     scale = WIDTH / (len(seconds) - 1)
     marks = [(round((at - begun) * scale, 1), n) for n, (at, _) in enumerate(story.acts, 1)]
     return {"layers": drawn, "marks": marks, "top": top, "seconds": len(seconds) - 1}
+
+
+def zoom(story: Story, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Every answer of the faulty release while it was in the route, as places along the width."""
+    faulty = faulty_release(story)
+    bad = [r["answered"] for r in records if is_faulty_answer(story, r, faulty)]
+    good = [r["answered"] for r in records if r["release"] == faulty]
+    decided = decision_time(story, faulty)
+    begun, ended = min(good + bad), max([decided, *good, *bad]) + 0.5
+    seconds = ended - begun
+
+    def along(at: float) -> float:
+        return round((at - begun) / seconds * WIDTH, 1)
+
+    return {
+        "good": [along(at) for at in good],
+        "bad": [along(at) for at in bad],
+        "decided": along(decided),
+        "seconds": seconds,
+        "colour": COLOURS[faulty % 4],
+    }
 
 
 def _area(base: np.ndarray, upper: np.ndarray, top: int) -> str:
