@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipelines.assembly import Platform
     from registry.workspace import Workspace
+
+_SERVER_IS_AWAY = ("Failed to reach API", "ephemeral Prefect API server")
 
 ModelArgument = Annotated[str, typer.Argument(metavar="NAME", help="The model: models/NAME.toml.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
@@ -42,5 +47,23 @@ def run_flow(workspace: Workspace, name: str, **arguments: Any) -> dict[str, Any
     with progress():
         point_prefect(workspace)
         flow = getattr(import_module(f"pipelines.{name}"), name)
-        result: dict[str, Any] = flow(workspace=str(workspace.root), **arguments)
+        with _prefect_explained():
+            result: dict[str, Any] = flow(workspace=str(workspace.root), **arguments)
         return result
+
+
+@contextmanager
+def _prefect_explained() -> Iterator[None]:
+    """Prefect says only in a RuntimeError's text that its server cannot be reached."""
+    from registry.errors import RetryableEngineError
+
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _SERVER_IS_AWAY):
+            raise
+        raise RetryableEngineError(
+            str(error),
+            where="Prefect",
+            remedy="`sluice up` starts a server; PREFECT_API_URL names the team's",
+        ) from error

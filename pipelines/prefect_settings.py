@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pipelines.stages import announce
+from registry.files import disk_error
 from registry.quiet import silence
 
 if TYPE_CHECKING:
@@ -15,11 +16,16 @@ if TYPE_CHECKING:
 def point_prefect(workspace: Workspace) -> None:
     """Set Prefect's environment: the running server, else one of its own for this command.
 
-    A `PREFECT_API_URL` that is already set wins: it is the team's server.
+    A `PREFECT_API_URL` that is already set wins: it is the team's server. Raises
+    PermanentEngineError when the disk refuses Prefect's home.
     """
     from infra.local.stack import prefect_api_url
 
     silence()
+    try:
+        workspace.prefect.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(workspace.prefect, error) from error
     os.environ.setdefault("PREFECT_HOME", str(workspace.prefect))
     os.environ.setdefault("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(workspace.prefect / "results"))
     # Results are read back by later commands: JSON, never pickle.

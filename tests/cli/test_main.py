@@ -101,3 +101,16 @@ def test_the_status_of_a_new_workspace_is_json(tmp_path: Path) -> None:
     ran = run("status", "--output", "json", workspace=tmp_path)
     assert ran.returncode == 0
     assert json.loads(ran.stdout)["models"] == []
+
+
+def test_a_prefect_server_that_is_away_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = Path(__file__).resolve().parents[2] / "examples" / "grid" / "data" / "evaluation"
+    made = run("init", str(tmp_path), "--model", "speech", "--dataset", str(evaluation))
+    assert made.returncode == 0
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    ran = run("register", "speech", "/nowhere", workspace=tmp_path)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: Prefect: Failed to reach API")
+    assert ran.stderr.count("\n") == 1
