@@ -123,6 +123,17 @@ class Rollout:
         standing = self.phase in (Phase.PAUSED, Phase.HALTED)
         return (self.resumes_in if standing else self.phase) in BEFORE_TRAFFIC
 
+    def wait_s(self, now: float) -> float:
+        """Seconds until the next look: one tick, or less when the step's hold ends before that."""
+        tick = self.plan.tick_s
+        if self.held_from is None:
+            return tick
+        held = self.plan.steps[self.step].hold_s if self.phase is Phase.SHIFTING else 0.0
+        if self.phase is Phase.BAKING:
+            held = self.plan.bake_s
+        left = self.held_from + held - now
+        return left if 0 < left < tick else tick
+
     @property
     def weight(self) -> int:
         """Percent of the traffic that the candidate is meant to get in this phase."""

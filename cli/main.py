@@ -6,6 +6,8 @@ Exit codes: 0 done or passed, 1 refused by a gate or rolled back, 2 wrong use or
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from typing import Annotated
@@ -49,6 +51,8 @@ traffic_commands.add_to(app)
 def main() -> None:
     """Run the command line; one line for every expected failure."""
     silence()
+    # What is left at the end goes with the process: collecting it would take half a second.
+    atexit.register(gc.freeze)
     try:
         app()
     except SluiceError as error:

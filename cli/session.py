@@ -47,7 +47,11 @@ def run_flow(workspace: Workspace, name: str, **arguments: Any) -> dict[str, Any
     with progress():
         point_prefect(workspace)
         flow = getattr(import_module(f"pipelines.{name}"), name)
-        with _prefect_explained():
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        # Ending its heartbeat takes Prefect up to a second, and the journal knows without it.
+        quick = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+        with quick, _prefect_explained():
             result: dict[str, Any] = flow(workspace=str(workspace.root), **arguments)
         return result
 

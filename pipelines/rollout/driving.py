@@ -164,7 +164,8 @@ class Turn:
             self.record("decided", body)
         if decision.name is DecisionName.HOLD and self.serving.beliefs == known:
             rollout = self.serving.rollout
-            self.world.sleep(rollout.plan.tick_s if rollout else DEFAULT_TICK_S)
+            now = self.world.clock()
+            self.world.sleep(rollout.wait_s(now) if rollout else DEFAULT_TICK_S)
 
     def _observation(self, wanted: Observe) -> Observation:
         seen = seeing.statuses(self.world, self.model, wanted.releases)
