@@ -45,8 +45,14 @@ def doctor(output: OutputOption = Output.TABLE) -> None:
     Example: sluice doctor
     """
     from infra.local.doctor import examine
+    from registry.errors import UserError
 
-    checks = examine(find_workspace())
+    try:
+        workspace = find_workspace()
+    except UserError:
+        # Before the first `sluice init` there is still a machine to examine.
+        workspace = None
+    checks = examine(workspace)
     value = [{"name": c.name, "ok": c.ok, "detail": c.detail, "remedy": c.remedy} for c in checks]
 
     def show() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from infra.local.stack import require_up
 from pipelines.assembly import Platform
 from pipelines.model_config import load_model_config
 from pipelines.publish import publish_variant
@@ -37,6 +38,7 @@ def promote(
     prefetch("mlflow")
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
+    require_up(platform.workspace)
     if release:
         record = platform.catalog(model).require_release(model, release).body
     else:

@@ -127,6 +127,17 @@ def status(workspace: Workspace) -> StackStatus:
     )
 
 
+def require_up(workspace: Workspace) -> None:
+    """Raise PermanentEngineError unless the front door answers, so that nothing is begun."""
+    ports = _kept(workspace.run)
+    if ports is None or not is_ready(workspace, FRONT_DOOR, ports):
+        raise PermanentEngineError(
+            "the front door is not up, so no traffic can move",
+            where=str(workspace.root),
+            remedy="run `sluice up`; nothing was changed",
+        )
+
+
 def front_door(workspace: Workspace) -> str | None:
     """`host:port` of the front door, None before the first `up`."""
     ports = _kept(workspace.run)

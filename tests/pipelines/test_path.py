@@ -219,6 +219,9 @@ def test_down_leaves_nothing_running_and_up_serves_again(home: Home) -> None:
         if str(home.root) in str((process.info["environ"] or {}).get("SLUICE_WORKSPACE", ""))
     ]
     assert left == []
+    before = home.history()
+    assert "sluice up" in home.run("promote", MODEL, "--release", "1").refusal
+    assert home.history() == before
     home.json("up")
     with Traffic(home.front_door()) as traffic:
         time.sleep(1.0)
