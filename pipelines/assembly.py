@@ -10,10 +10,16 @@ import getpass
 import os
 import socket
 import time
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from registry.files import disk_error
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from canary.ports import Fleet, Router, Telemetry
     from canary.states import ModelServing
     from pipelines.rollout.controller import Controller
@@ -116,6 +122,22 @@ class Platform:
 
         lease = self.leases.current(model)
         return lease is not None and is_dead(lease)
+
+    @contextmanager
+    def scratch(self, purpose: str) -> Iterator[Path]:
+        """A folder for work under way, removed at the end; one that a killed command left is swept.
+
+        Raises PermanentEngineError when the disk refuses it.
+        """
+        from registry.scratch import scratch_folder
+
+        root = self.workspace.work / purpose
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(scratch_folder(root))
+            except OSError as error:
+                raise disk_error(root, error) from error
+            yield folder
 
     def controller(self) -> Controller:
         """The one that moves traffic."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,9 @@ from registry.prefetch import prefetch
 from registry.workspace import Workspace
 
 if TYPE_CHECKING:
+    from pipelines.conversion.child import ConvertedVariant
     from registry.catalog import Catalog
+    from registry.store import ContentStore
 
 
 @task(name="convert-variants", cache_policy=INPUTS, persist_result=True)
@@ -36,9 +36,7 @@ def convert_variants(
     """
     platform = Platform(Workspace(Path(workspace)))
     config = load_model_config(platform.workspace, model)
-    platform.workspace.work.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="convert-", dir=platform.workspace.work))
-    try:
+    with platform.scratch("convert") as work:
         platform.store.checkout(artifact, work / "source")
         converted = convert_in_child(
             config.kind,
@@ -50,26 +48,10 @@ def convert_variants(
             environment_hash=CONVERTER.lock_hash,
             limits=Limits(int(config.convert.memory_gb * 2**30), config.convert.timeout_s),
         )
-        records = []
-        for variant in converted:
-            manifest = platform.store.add(variant.folder)
-            records.append(
-                {
-                    "artifact": artifact,
-                    "variant": variant.variant,
-                    "digest": manifest.digest,
-                    "recipe_key": recipe_keys[variant.variant],
-                    "format": variant.format,
-                    "precision": variant.precision,
-                    "bytes": sum(file.size for file in manifest.files),
-                    "tool_versions": dict(variant.tool_versions),
-                    "seconds": round(variant.seconds, 3),
-                    "parity": dict(variant.parity),
-                }
-            )
-        return records
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        return [
+            _record(artifact, recipe_keys[variant.variant], variant, platform.store)
+            for variant in converted
+        ]
 
 
 @flow(name="convert", flow_run_name="convert-{model}")
@@ -131,6 +113,25 @@ def chosen_artifact(catalog: Catalog, model: str, prefix: str) -> str:
             remedy=f"`sluice history {model}` lists them",
         )
     return found[0]
+
+
+def _record(
+    artifact: str, recipe_key: str, variant: ConvertedVariant, store: ContentStore
+) -> dict[str, Any]:
+    """Keep the variant's files; returns what the journal says of it."""
+    manifest = store.add(variant.folder)
+    return {
+        "artifact": artifact,
+        "variant": variant.variant,
+        "digest": manifest.digest,
+        "recipe_key": recipe_key,
+        "format": variant.format,
+        "precision": variant.precision,
+        "bytes": manifest.size,
+        "tool_versions": dict(variant.tool_versions),
+        "seconds": round(variant.seconds, 3),
+        "parity": dict(variant.parity),
+    }
 
 
 def _recipe_keys(config: ModelConfig, digest: str, variants: list[str] | None) -> dict[str, str]:

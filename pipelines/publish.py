@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +34,7 @@ def write_release(workspace: str, model: str, release: int, gate: dict[str, str]
     platform = Platform(Workspace(Path(workspace)))
     places = platform.workspace
     config = load_model_config(places, model)
-    places.work.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="publish-", dir=places.work))
-    try:
+    with platform.scratch("publish") as work:
         platform.store.checkout(gate["variant_digest"], work / "variant")
         published = publish_release(
             places,
@@ -51,11 +47,9 @@ def write_release(workspace: str, model: str, release: int, gate: dict[str, str]
             provenance=gate,
             signing_key=platform.signing_key,
         )
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return {
         "manifest_digest": published.manifest.digest,
-        "bytes": sum(file.size for file in published.manifest.files),
+        "bytes": published.manifest.size,
     }
 
 

@@ -34,10 +34,9 @@ def register_version(
 ) -> dict[str, Any]:
     """Make the MLflow run and version for `digest`, or find the one that is there."""
     platform = Platform(Workspace(Path(workspace)))
-    work = platform.workspace.work / f"register-{digest[:16]}"
-    manifest = platform.store.manifest(digest)
-    with platform.store.checked_out(digest, work) as folder:
-        version = platform.tracking.register(model, folder, manifest, tags)
+    with platform.scratch("register") as work:
+        manifest = platform.store.checkout(digest, work / "artifact")
+        version = platform.tracking.register(model, work / "artifact", manifest, tags)
     platform.tracking.set_alias(model, "candidate", version.version)
     return {"version": version.version, "run_id": version.run_id, "created": version.created}
 
@@ -67,7 +66,7 @@ def register(workspace: str, model: str, source: str, actor: str = "") -> dict[s
         "source": source,
         "version": registered["version"],
         "run_id": registered["run_id"],
-        "bytes": sum(file.size for file in manifest.files),
+        "bytes": manifest.size,
         "files": len(manifest.files),
     }
     created = digest not in platform.catalog(model).artifacts

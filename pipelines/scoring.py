@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,13 +42,9 @@ def score_variant(
     platform = Platform(Workspace(Path(workspace)))
     config = load_model_config(platform.workspace, model)
     utterances = SpeechDataset.load(Path(dataset), identity["dataset"])
-    platform.workspace.work.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="score-", dir=platform.workspace.work))
-    try:
+    with platform.scratch("score") as work:
         platform.store.checkout(variant_digest, work / "variant")
         return _score(work, model, config.kind, config.serve, utterances)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def score(

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.errors import IntegrityError, UserError
@@ -21,6 +18,7 @@ from registry.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
 
@@ -99,19 +97,6 @@ class ContentStore:
                 with path.open("wb") as out:
                     self._copy_out(file, out)
         return manifest
-
-    @contextmanager
-    def checked_out(self, digest: str, work: Path) -> Iterator[Path]:
-        """A copy of the folder below `work`, removed when the block ends."""
-        try:
-            work.mkdir(parents=True, exist_ok=True)
-            folder = tempfile.TemporaryDirectory(dir=work)
-        except OSError as error:
-            raise disk_error(work, error) from error
-        with folder:
-            target = Path(folder.name) / "files"
-            self.checkout(digest, target)
-            yield target
 
     def verify(self, digest: str) -> None:
         """Hash every blob of a manifest. Raises IntegrityError naming the first that changed."""

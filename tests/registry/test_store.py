@@ -195,21 +195,6 @@ def test_checkout_never_touches_what_is_there(
         store.checkout(digest, tmp_path / ("x" * 300))
 
 
-def test_a_checked_out_copy_is_gone_afterwards(
-    tmp_path: Path, tree: Path, store: ContentStore
-) -> None:
-    manifest = store.add(tree)
-    with store.checked_out(manifest.digest, tmp_path / "work") as folder:
-        manifest.verify_folder(folder)
-    assert not list((tmp_path / "work").iterdir())
-    (tmp_path / "file").touch()
-    with (
-        pytest.raises(PermanentEngineError, match="cannot write"),
-        store.checked_out(manifest.digest, tmp_path / "file" / "work"),
-    ):
-        pass
-
-
 def test_a_store_that_cannot_be_written_is_one_line(open_folder: Path) -> None:
     source = write_tree(open_folder / "source", {"a": b"a"})
     with (
