@@ -13,8 +13,6 @@ from cli.session import ArtifactOption, ModelArgument, find_workspace, run_flow
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EXIT_CODES = {"pass": 0, "fail": 1, "error": 2, "inconclusive": 3}
-
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands."""
@@ -95,9 +93,11 @@ def gate(
 
     Example: sluice gate whisper-grid -v openvino-int8
     """
+    from validation.verdict import Verdict
+
     result = run_flow(find_workspace(), "gate", model=model, variant=variant, artifact=artifact)
     emit(output, result, lambda: _show_report(result))
-    raise typer.Exit(EXIT_CODES[result["report"]["verdict"]])
+    raise typer.Exit(Verdict.from_label(result["report"]["verdict"]).exit_code)
 
 
 def evaluate(

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from registry.errors import PermanentEngineError
 from registry.files import disk_error
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from canary.ports import Fleet, Router, Telemetry
     from canary.states import ModelServing
+    from infra.environments.locks import Environment
     from pipelines.rollout.controller import Controller
     from registry.catalog import Catalog
     from registry.journal import Journal
@@ -35,6 +37,14 @@ if TYPE_CHECKING:
 def current_actor() -> str:
     """Who acts: `SLUICE_ACTOR`, else the user at this host."""
     return os.environ.get("SLUICE_ACTOR") or f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def require_environment(environment: Environment) -> None:
+    """Raise PermanentEngineError unless everything that the environment's lock names is there."""
+    if not environment.is_complete():
+        raise PermanentEngineError(
+            f"the {environment.name} environment is not installed", remedy="run `make setup`"
+        )
 
 
 class Platform:

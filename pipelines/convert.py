@@ -9,13 +9,13 @@ from prefect import flow, task
 from prefect.cache_policies import INPUTS
 
 from infra.environments.locks import CONVERTER
-from pipelines.assembly import Platform
+from pipelines.assembly import Platform, require_environment
 from pipelines.conversion.child import Limits
 from pipelines.conversion.child import convert as convert_in_child
 from pipelines.conversion.recipes import recipe_key, recipe_of
 from pipelines.model_config import ModelConfig, load_model_config
 from pipelines.stages import Stages, announce
-from registry.errors import PermanentEngineError, UserError
+from registry.errors import UserError
 from registry.prefetch import prefetch
 from registry.workspace import Workspace
 
@@ -74,7 +74,7 @@ def convert(
     keys = _recipe_keys(config, digest, variants)
     missing = {name: key for name, key in keys.items() if not _is_made(platform, catalog, key)}
     if missing:
-        _require_converter()
+        require_environment(CONVERTER)
         prefetch("mlflow")
         with stages.stage("convert", f"Converting to {', '.join(missing)}"):
             records = convert_variants(workspace, model, digest, missing)
@@ -145,10 +145,3 @@ def _recipe_keys(config: ModelConfig, digest: str, variants: list[str] | None) -
 def _is_made(platform: Platform, catalog: Catalog, key: str) -> bool:
     record = catalog.find_recipe(key)
     return record is not None and platform.store.has(record.digest)
-
-
-def _require_converter() -> None:
-    if not CONVERTER.is_complete():
-        raise PermanentEngineError(
-            "the converter's environment is not installed", remedy="run `make setup`"
-        )

@@ -15,7 +15,7 @@ from pipelines.scoring import score
 from pipelines.stages import Stages
 from registry.workspace import Workspace
 from validation.dataset import SpeechDataset
-from validation.words import count_errors
+from validation.words import count_errors, total
 
 
 @flow(name="evaluate", flow_run_name="evaluate-{model}-{variant}")
@@ -36,7 +36,7 @@ def evaluate(
         count_errors(utterance.text, answer.text, config.gate.normaliser)
         for utterance, answer in zip(loaded.utterances, answers, strict=True)
     ]
-    words = sum(count.reference_length for count in counts)
+    errors = total(counts)
     return {
         "model": model,
         "variant": variant,
@@ -44,7 +44,7 @@ def evaluate(
         "dataset_sha256": loaded.sha256,
         "utterances": len(answers),
         "failed": sum(answer.failed for answer in answers),
-        "wer": sum(count.errors for count in counts) / words if words else None,
+        "wer": errors.rate if errors.reference_length else None,
         **timing,
         "answers": [
             {"id": answer.id, "text": answer.text, "error": answer.error} for answer in answers

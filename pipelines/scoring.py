@@ -13,10 +13,9 @@ from prefect.cache_policies import INPUTS
 from infra.environments.locks import SERVING
 from model_repository.config import Batching
 from model_repository.publishing import program_digest
-from pipelines.assembly import Platform
+from pipelines.assembly import Platform, require_environment
 from pipelines.model_config import ServePolicy, load_model_config
 from pipelines.stages import announce
-from registry.errors import PermanentEngineError
 from registry.workspace import Workspace
 from validation.answers import Answer
 from validation.dataset import SpeechDataset
@@ -54,10 +53,7 @@ def score(
 
     Raises EngineError when the revision does not start, which no cached result hides.
     """
-    if not SERVING.is_complete():
-        raise PermanentEngineError(
-            "the serving environment is not installed", remedy="run `make setup`"
-        )
+    require_environment(SERVING)
     config = load_model_config(platform.workspace, model)
     identity = {
         "dataset": dataset.sha256,
