@@ -19,7 +19,7 @@ import numpy as np
 
 from validation.answers import Answer
 from validation.bootstrap import bootstrap_ratio
-from validation.dataset import SpeechDataset, Utterance
+from validation.dataset import Dataset, Utterance
 from validation.gate import judge
 from validation.policy import GatePolicy
 from validation.words import count_words, total
@@ -101,11 +101,8 @@ def _judge(pairs: list[tuple[str, str]], resamples: int) -> object:
         for number, (name, (text, _)) in enumerate(zip(names, pairs, strict=True))
     )
     digest = "0" * 64
-    dataset = SpeechDataset(Path(), "bench", 16_000, digest, utterances, MappingProxyType({}))
-    answers = [
-        Answer(name, text, -0.1, 0.0, 8, 1.0, 1.0)
-        for name, (_, text) in zip(names, pairs, strict=True)
-    ]
+    dataset = Dataset(Path(), "bench", "speech", 16_000, digest, utterances, MappingProxyType({}))
+    answers = [Answer(name, text) for name, (_, text) in zip(names, pairs, strict=True)]
     policy = GatePolicy.model_validate(
         {"dataset": "bench", "sha256": digest, "limits": {"wer": 0.1, "cer": 0.1}}
         | {"margins": {"parent": 0.01}, "resamples": resamples}

@@ -7,7 +7,7 @@ Nothing here knows a process, a URL or a cluster.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -30,11 +30,16 @@ class RevisionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RevisionStatus:
-    """State of one revision; `detail` says why when it is not ready."""
+    """State of one revision; `detail` says why when it is not ready.
+
+    `devices` are those that answer a ready revision, by its server's own word, such as
+    ("CPU",): for a person to read, nothing is decided by them. Empty where the server says none.
+    """
 
     state: RevisionState
     detail: str = ""
     restarts: int = 0
+    devices: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

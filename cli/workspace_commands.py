@@ -13,7 +13,7 @@ from cli.session import find_workspace
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (init, doctor, up, down, status):
+    for command in (init, kinds, doctor, up, down, status):
         app.command()(command)
 
 
@@ -23,20 +23,70 @@ def init(
     dataset: Annotated[
         Path | None, typer.Option("--dataset", help="The model's evaluation set.")
     ] = None,
+    kind: Annotated[
+        str, typer.Option("--kind", help="The model's kind; `sluice kinds` lists them.")
+    ] = "whisper",
+    calibration: Annotated[
+        Path | None, typer.Option("--calibration", help="A set for quantisers to look at.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Write sluice.toml, and a policy for one model with its evaluation set pinned by hash.
 
-    Example: sluice init . --model whisper-grid --dataset data/evaluation
+    Example: sluice init . --model ctc-grid --kind ctc-speech --dataset data/evaluation
     """
     from pipelines.scaffold import scaffold
 
-    written = scaffold(folder, model, dataset)
+    written = scaffold(folder, model, dataset, kind=kind, calibration=calibration)
     emit(
         output,
         {"written": [str(path) for path in written]},
         lambda: print_pairs(("wrote", path) for path in written),
     )
+
+
+def kinds(
+    kind: Annotated[str, typer.Argument(help="One of them, with all its formats.")] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the kinds of model, or the formats of one with those that cannot work and why.
+
+    Example: sluice kinds lip-reading
+    """
+    from pipelines.conversion.kinds import KINDS, kind_of
+
+    chosen = [kind_of(kind)] if kind else list(KINDS.values())
+    rows = [
+        {
+            "kind": one.name,
+            "answers": one.dataset,
+            "asked": one.interface.question.name,
+            "answered": one.interface.answer.name,
+            "variants": list(one.variants),
+            "refused": dict(one.refused),
+            "options": dict(one.options),
+        }
+        for one in chosen
+    ]
+
+    def show() -> None:
+        if kind:
+            for name in chosen[0].variants:
+                typer.echo(f"{name:<20}yes")
+            for name, reason in chosen[0].refused.items():
+                typer.echo(f"{name:<20}no: {reason}")
+            for name, default in chosen[0].options.items():
+                typer.echo(f"[serve.options] {name} = {default or 'as the model asks'}")
+            return
+        print_table(
+            ["kind", "sets it answers", "asked", "answered", "formats"],
+            [
+                [row["kind"], row["answers"], row["asked"], row["answered"], len(row["variants"])]
+                for row in rows
+            ],
+        )
+
+    emit(output, {"kinds": rows}, show)
 
 
 def doctor(output: OutputOption = Output.TABLE) -> None:
@@ -120,6 +170,11 @@ def status(
                     for row in view["models"]
                 ],
             )
+        for row in view["serving"]:
+            rate = row["cache_hit_rate"]
+            cache = "" if rate is None else f", {rate:.1%} of batches from the response cache"
+            devices = ", ".join(row["devices"]) or "CPU"
+            typer.echo(f"revision {row['release']}: {row['state']}, on {devices}{cache}")
         for row in view["models"]:
             if row["rollout_reason"]:
                 typer.echo(f"{row['model']}: {row['rollout_reason']}")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from model_repository.programs.prediction_log import PREDICTION_SCHEMA
+from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA
 from registry.errors import UserError
 from registry.names import check_name
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import RetryableEngineError
-from validation.answers import Answer
+from validation.answers import Answer, encode_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    Waveform = NDArray[np.float32]
+    from pipelines.conversion.kind import Interface, Tensor
 
-SAMPLE_RATE = 16_000
 _CONNECT_TIMEOUT_S = 5.0
 _MAX_MESSAGE_BYTES = 64 << 20
 
@@ -29,7 +28,8 @@ _MAX_MESSAGE_BYTES = 64 << 20
 def score(
     grpc_address: str,
     model: str,
-    items: Iterable[tuple[str, Waveform]],
+    interface: Interface,
+    items: Iterable[tuple[str, NDArray[Any]]],
     *,
     in_flight: int = 32,
     timeout_s: float = 60.0,
@@ -37,15 +37,23 @@ def score(
 ) -> list[Answer]:
     """The answers to `items`, in their order.
 
-    An item is an id and a waveform: float32, shape [samples], mono, 16 kHz, within -1 to 1. At
-    most `in_flight` requests are open at a time, each for at most `timeout_s` seconds; `items` is
-    read as they are sent. `version` pins a release, None takes what is served.
+    An item is an id and a question as the interface asks it, without the batch: float32, or
+    object [1] of UTF-8 bytes. At most `in_flight` requests are open at a time, each for at most
+    `timeout_s` seconds; `items` is read as they are sent. `version` pins a release, None takes
+    what is served.
 
     Raises RetryableEngineError when nobody answers at `grpc_address`.
     """
-    return asyncio.run(
-        _score(grpc_address, model, iter(items), in_flight, timeout_s, str(version or ""))
-    )
+    asking = _Asking(model, str(version or ""), interface, timeout_s)
+    return asyncio.run(_score(grpc_address, asking, iter(items), in_flight))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    model: str
+    version: str
+    interface: Interface
+    timeout_s: float
 
 
 _PROBE = {"x-sluice-probe": True}
@@ -53,12 +61,7 @@ _PROBE = {"x-sluice-probe": True}
 
 
 async def _score(
-    address: str,
-    model: str,
-    items: Iterator[tuple[str, Waveform]],
-    in_flight: int,
-    timeout_s: float,
-    version: str,
+    address: str, asking: _Asking, items: Iterator[tuple[str, NDArray[Any]]], in_flight: int
 ) -> list[Answer]:
     import tritonclient.grpc.aio as grpcclient
 
@@ -66,8 +69,8 @@ async def _score(
     numbered = enumerate(items)
 
     async def work(client: Any) -> None:
-        for number, (identifier, waveform) in numbered:
-            answers[number] = await _ask(client, model, version, identifier, waveform, timeout_s)
+        for number, (identifier, question) in numbered:
+            answers[number] = await _ask(client, asking, identifier, question)
 
     options = [
         ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
@@ -96,64 +99,51 @@ async def _require_live(client: Any, address: str) -> None:
         raise RetryableEngineError("the model server says that it is not live", where=address)
 
 
-async def _ask(
-    client: Any, model: str, version: str, identifier: str, waveform: Waveform, timeout_s: float
-) -> Answer:
+async def _ask(client: Any, asking: _Asking, identifier: str, question: NDArray[Any]) -> Answer:
     import tritonclient.grpc as grpcclient
     from tritonclient.utils import InferenceServerException
 
     started = time.perf_counter()
+    tensor = asking.interface.question
     try:
-        batch = waveform.reshape(1, -1)
-        tensor = grpcclient.InferInput("waveform", list(batch.shape), "FP32")
-        tensor.set_data_from_numpy(batch)
+        batch = question[None]
+        asked = grpcclient.InferInput(tensor.name, list(batch.shape), _client_type(tensor))
+        asked.set_data_from_numpy(batch)
         result = await client.infer(
-            model,
-            [tensor],
-            model_version=version,
-            client_timeout=timeout_s,
+            asking.model,
+            [asked],
+            model_version=asking.version,
+            client_timeout=asking.timeout_s,
             parameters=_PROBE,
         )
-        return _answer(result, identifier, _elapsed_ms(started))
+        return _answer(result, asking.interface, identifier, _elapsed_ms(started))
     except InferenceServerException as error:
         return _failure(identifier, _elapsed_ms(started), str(error.message() or error))
 
 
-def _answer(result: Any, identifier: str, latency_ms: float) -> Answer:
-    values = {name: _value(result, name) for name in _OUTPUTS}
-    if missing := [name for name, value in values.items() if value is None]:
+def _answer(result: Any, interface: Interface, identifier: str, latency_ms: float) -> Answer:
+    values = {tensor.name: result.as_numpy(tensor.name) for tensor in interface.outputs}
+    if missing := [name for name, value in values.items() if value is None or not value.size]:
         return _failure(identifier, latency_ms, f"the answer has no output {missing[0]!r}")
+    answer = values[interface.answer.name].reshape(-1)
+    is_text = interface.answer.data_type == "TYPE_STRING"
     return Answer(
         id=identifier,
-        text=values["transcript"].decode(errors="replace"),
-        average_log_probability=float(values["average_log_probability"]),
-        no_speech_probability=float(values["no_speech_probability"]),
-        token_count=int(values["token_count"]),
-        compression_ratio=float(values["compression_ratio"]),
+        text=answer[0].decode(errors="replace") if is_text else "",
+        signals={tensor.name: float(values[tensor.name].flat[0]) for tensor in interface.signals},
         latency_ms=latency_ms,
+        samples="" if is_text else encode_samples(answer),
     )
 
 
-def _value(result: Any, name: str) -> Any:
-    array = result.as_numpy(name)
-    return None if array is None or array.size != 1 else array.reshape(-1)[0]
+def _client_type(tensor: Tensor) -> str:
+    """The type as a request names it."""
+    return {"TYPE_STRING": "BYTES"}.get(tensor.data_type, tensor.data_type.removeprefix("TYPE_"))
 
 
 def _failure(identifier: str, latency_ms: float, message: str) -> Answer:
-    nothing = float("nan")
-    return Answer(
-        identifier, "", nothing, nothing, 0, nothing, latency_ms, " ".join(message.split())
-    )
+    return Answer(identifier, "", latency_ms=latency_ms, error=" ".join(message.split()))
 
 
 def _elapsed_ms(started: float) -> float:
     return (time.perf_counter() - started) * 1000
-
-
-_OUTPUTS = (
-    "transcript",
-    "average_log_probability",
-    "no_speech_probability",
-    "token_count",
-    "compression_ratio",
-)

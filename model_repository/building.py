@@ -1,79 +1,101 @@
-"""Writes the files of one release: the program as it is now, the variant, and what they are.
+"""Writes the files of one release: programs as they are now, the variant, configurations.
 
-The program is copied into every release, so a release keeps its own when the code moves on.
+The programs are copied into every release, so a release keeps its own when the code moves on.
 The same inputs give the same bytes: no time, path or host is written.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_repository.config import Batching, render_config
-from model_repository.layout import ENTRY, GOLDEN, NO_BYTECODE, RELEASE, SERVING, VARIANT
+from model_repository.config import (
+    NETWORK_FILES,
+    Batching,
+    render_network,
+    render_program,
+    render_stream,
+)
+from model_repository.layout import (
+    ENTRY,
+    NO_BYTECODE,
+    RELEASE,
+    SERVING,
+    VARIANT,
+    ReleaseLayout,
+)
 from pipelines.conversion.kinds import kind_of
 from registry.errors import IntegrityError
 from registry.files import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from model_repository.golden import GoldenSet
+    from pipelines.conversion.kind import Kind
 
 _PROGRAMS = Path(__file__).resolve().parent / "programs"
-_SHARED = ("prediction_log.py",)
+_COMMON = "common"
+_NETWORK = "network"
+_STREAM = "stream"
+_STREAM_ENTRY = "stream_model.py"
 
 
-def build_release(
-    folder: Path,
+def build_release(  # noqa: PLR0913 - each is named by its caller
+    root: Path,
     model: str,
     release: int,
     *,
     kind: str,
     variant_folder: Path,
     golden: GoldenSet | None,
+    batching: Batching,
     provenance: Mapping[str, str],
 ) -> None:
-    """Fill the empty `folder` with a version folder's files.
+    """Fill the empty `root` with the release's Triton models, laid out as in a repository.
 
     Raises IntegrityError when `variant_folder` does not describe a variant.
     """
-    for name, path in _program_files(kind).items():
-        target = folder / name
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, target)
-    for package in (folder, folder / SERVING):
-        (package / NO_BYTECODE).touch()
-    shutil.copytree(variant_folder, folder / VARIANT, copy_function=shutil.copyfile)
+    chosen = kind_of(kind)
+    layout = ReleaseLayout(root, model, release)
+    _write_program(layout, chosen, ENTRY)
+    recipe = describe_variant(variant_folder)["recipe"]
+    if chosen.serving == "network":
+        _write_network(layout, variant_folder, batching)
+    elif chosen.serving == "stream":
+        _write_stream(layout, chosen, variant_folder, batching)
+    else:
+        _copy_variant(variant_folder, layout.folder)
     description = {
         "model": model,
         "release": release,
         "kind": kind,
-        "recipe": describe_variant(variant_folder)["recipe"],
+        "recipe": recipe,
         "program": program_digest(kind),
+        "serve": dataclasses.asdict(batching),
         "provenance": dict(provenance),
     }
-    (folder / RELEASE).write_bytes(canonical_json(description) + b"\n")
+    (layout.folder / RELEASE).write_bytes(canonical_json(description) + b"\n")
     if golden is not None:
-        (folder / GOLDEN).write_bytes(golden.to_json() + b"\n")
-    for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o444)
-
-
-def release_config(model: str, release: int, variant_folder: Path, batching: Batching) -> str:
-    """The text of the release's `config.pbtxt`, warmed up with a full window."""
-    window = _read(variant_folder / "preprocessor.json")["window_samples"]
-    variant = describe_variant(variant_folder)["recipe"]["variant"]
-    return render_config(
-        model,
-        release,
-        batching=batching,
-        warm_up_samples=window,
-        parameters={"variant": variant},
+        layout.golden.write_bytes(golden.to_json() + b"\n")
+    _write_config(
+        layout,
+        render_program(
+            model,
+            release,
+            interface=chosen.interface,
+            batching=batching,
+            # Triton lets no model ask another one before all are loaded.
+            longest=longest_question(variant_folder) if chosen.serving == "program" else None,
+            parameters={"variant": recipe["variant"]},
+        ),
     )
+    for path in root.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o444)
 
 
 def describe_variant(variant_folder: Path) -> dict[str, Any]:
@@ -81,24 +103,112 @@ def describe_variant(variant_folder: Path) -> dict[str, Any]:
     return _read(variant_folder / "variant.json")
 
 
+def describe_release(folder: Path) -> dict[str, Any]:
+    """What building wrote about a release, in its version folder. Raises IntegrityError."""
+    return _read(folder / RELEASE)
+
+
+def longest_question(variant_folder: Path) -> list[int] | None:
+    """Dims of the largest question that the variant takes; None for a text."""
+    dims = describe_variant(variant_folder)["longest_question"]
+    return [int(dim) for dim in dims] if dims else None
+
+
 def program_digest(kind: str) -> str:
     """SHA-256, in hex, of the program that a release of this kind would carry now."""
     digest = hashlib.sha256()
-    for name, path in sorted(_program_files(kind).items()):
+    for name, path in sorted(_program_files(kind_of(kind)).items()):
         content = path.read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def _program_files(kind: str) -> dict[str, Path]:
-    """Files of a kind's program by their path in a version folder."""
-    own = sorted((_PROGRAMS / kind_of(kind).program).glob("*.py"))
-    files = {path.name if path.name == ENTRY else f"{SERVING}/{path.name}": path for path in own}
-    return files | {f"{SERVING}/{name}": _PROGRAMS / name for name in _SHARED}
+def _program_files(kind: Kind) -> dict[str, Path]:
+    """Modules of a kind's programs by their path in a version folder; entries as they are named."""
+    own = sorted((_PROGRAMS / kind.program).glob("*.py"))
+    shared = sorted((_PROGRAMS / _COMMON).glob("*.py"))
+    entries = (ENTRY, _STREAM_ENTRY)
+    return {
+        path.name if path.name in entries else f"{SERVING}/{path.parent.name}/{path.name}": path
+        for path in (*own, *shared)
+    }
+
+
+def _write_program(layout: ReleaseLayout, kind: Kind, entry: str) -> None:
+    """The modules of a kind's program, and the one of its entries that this model runs."""
+    folder = layout.folder
+    for name, path in _program_files(kind).items():
+        if name in {ENTRY, _STREAM_ENTRY}:
+            if name != entry:
+                continue
+            name = ENTRY  # noqa: PLW2901 - Triton runs an entry of this name
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    (folder / SERVING / "__init__.py").touch()
+    packages = [folder, folder / SERVING, *(folder / SERVING).glob("*/")]
+    for package in packages:
+        if package.is_dir():
+            (package / NO_BYTECODE).touch()
+
+
+def _write_network(layout: ReleaseLayout, variant_folder: Path, batching: Batching) -> None:
+    network = dataclasses.replace(layout, part=_NETWORK)
+    kept = describe_variant(variant_folder)["recipe"]["format"]
+    names = NETWORK_FILES[kept]
+    network.folder.mkdir(parents=True)
+    own = {f"{_NETWORK}{Path(name).suffix}": name for name in names}
+    for stored, served in own.items():
+        shutil.copyfile(variant_folder / stored, network.folder / served)
+    _copy_variant(variant_folder, layout.folder, without=set(own))
+    _write_config(
+        network,
+        render_network(
+            network.triton_model,
+            layout.release,
+            format=kept,
+            tensors=_read(variant_folder / "network.json"),
+            batching=batching,
+        ),
+    )
+
+
+def _write_stream(
+    layout: ReleaseLayout, kind: Kind, variant_folder: Path, batching: Batching
+) -> None:
+    stream = dataclasses.replace(layout, part=_STREAM)
+    _write_program(stream, kind, _STREAM_ENTRY)
+    _copy_variant(variant_folder, stream.folder)
+    _write_config(
+        stream,
+        render_stream(
+            stream.triton_model,
+            layout.release,
+            interface=kind.interface,
+            batching=batching,
+            parameters={
+                "variant": describe_variant(variant_folder)["recipe"]["variant"],
+                "answer": kind.interface.answer.name,
+            },
+        ),
+    )
+
+
+def _copy_variant(variant_folder: Path, folder: Path, without: Collection[str] = ()) -> None:
+    for path in sorted(variant_folder.rglob("*")):
+        if path.is_file() and path.name not in without:
+            target = folder / VARIANT / path.relative_to(variant_folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
+def _write_config(layout: ReleaseLayout, text: str) -> None:
+    layout.config.parent.mkdir(parents=True, exist_ok=True)
+    layout.config.write_text(text)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
-        raise IntegrityError("is not a variant's file", where=str(path)) from error
+        raise IntegrityError("is not a file of Sluice", where=str(path)) from error

@@ -1,25 +1,28 @@
-"""`config.pbtxt` of a release: typed inputs and outputs, batching, warm-up, and its one version.
+"""`config.pbtxt` of every Triton model of a release: typed inputs and outputs, batching, warm-up.
 
-Rendered through Triton's own protobuf, so a key that Triton does not have cannot be written.
+Rendered through Triton's own protobuf, so a key that Triton does not have cannot be written; and
+with keys that the Triton container's native backends take, so the same file serves there.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from pipelines.conversion.kind import Tensor
 
-INPUT = "waveform"
-OUTPUTS = (
-    ("transcript", "TYPE_STRING"),
-    ("average_log_probability", "TYPE_FP32"),
-    ("no_speech_probability", "TYPE_FP32"),
-    ("token_count", "TYPE_INT32"),
-    ("compression_ratio", "TYPE_FP32"),
-)
-"""Name and Triton type of what the program answers, each of shape [1] for a waveform."""
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipelines.conversion.kind import Interface
+
+BACKENDS = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""Triton's backend by a variant's format."""
+NETWORK_FILES = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin")}
+"""Files that a native backend reads, by a variant's format; the first is named to it."""
+STREAMED = (Tensor("delta", "TYPE_STRING", (1,)), Tensor("finished", "TYPE_BOOL", (1,)))
+"""What a stream's responses have beside the answer so far: what is new of it, and the end."""
+_THREADS = {"onnx": "intra_op_thread_count", "openvino": "INFERENCE_NUM_THREADS"}
 
 
 @dataclass(frozen=True)
@@ -27,56 +30,170 @@ class Batching:
     """How Triton joins requests and runs a release.
 
     `queue_delay_us` is how long a request may wait for others to share its batch, in
-    microseconds; `threads` are those of the inference engine in each of `instances`.
+    microseconds, None for Triton's default, which joins none; `threads` are those of the
+    inference engine in each of `instances`; `device` is OpenVINO's name of one or an order of
+    several; `response_cache_mb` of a network's outputs are kept for batches that come again, 0
+    for none; `options` are the kind's own.
     """
 
     max_batch_size: int = 16
-    queue_delay_us: int = 2000
+    queue_delay_us: int | None = 2000
     instances: int = 1
     threads: int = 2
+    device: str = "CPU"
+    response_cache_mb: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
-def render_config(
+def render_program(
     model: str,
     release: int,
     *,
+    interface: Interface,
     batching: Batching,
-    warm_up_samples: int,
+    longest: Sequence[int] | None,
     parameters: Mapping[str, str],
 ) -> str:
-    """The text of `configs/r<release>.pbtxt`.
+    """The configuration of the model that clients ask.
 
-    `warm_up_samples` is the length of the silent waveforms that each instance answers before it
-    is ready: one alone and a full batch. `parameters` are handed to the program.
+    `longest` are the dims of the largest question: zeros of that shape, one alone and a full
+    batch, are answered by each instance before it is ready; None warms nothing up. `parameters`
+    are handed to the program.
     """
+    question = interface.question
+    asked = _tensor(question)
+    if -1 in question.dims:
+        asked["allow_ragged_batch"] = True
+    values = _program(model, release, asked, interface.outputs, batching, parameters)
+    values["instance_group"] = [{"kind": "KIND_CPU", "count": batching.instances}]
+    if longest is not None:
+        values["model_warmup"] = [
+            _warm_up(size, [asked | {"dims": list(longest)}])
+            for size in sorted({1, batching.max_batch_size})
+        ]
+    return _text(values)
+
+
+def render_stream(
+    model: str,
+    release: int,
+    *,
+    interface: Interface,
+    batching: Batching,
+    parameters: Mapping[str, str],
+) -> str:
+    """The configuration of the decoupled model that holds a release's engine.
+
+    Each response has the answer so far with its signals, what is new of it, and whether it has
+    ended. One instance: it computes what all callers asked together.
+    """
+    outputs = (*interface.outputs, *STREAMED)
+    asked = _tensor(interface.question)
+    values = _program(model, release, asked, outputs, batching, parameters)
+    values["instance_group"] = [{"kind": "KIND_CPU", "count": 1}]
+    values["model_transaction_policy"] = {"decoupled": True}
+    return _text(values)
+
+
+def render_network(
+    model: str,
+    release: int,
+    *,
+    format: str,  # noqa: A002 - the variant's own word
+    tensors: Mapping[str, Sequence[Mapping[str, Any]]],
+    batching: Batching,
+) -> str:
+    """The configuration of a release's network, `tensors` as its `network.json` lists them.
+
+    A call of the program is one batch already, so the network waits for no others.
+    """
+    parameters = {_THREADS[format]: str(batching.threads)}
+    if format == "openvino":
+        parameters |= {"TARGET_DEVICE": batching.device, "NUM_STREAMS": "1"}
+        # Without it the native backend refuses any batch but the largest.
+        parameters |= {"ENABLE_BATCH_PADDING": "YES"}
+    # Only here: Triton's key is the inputs' bytes alone. Before a program it would answer a
+    # question with other parameters, keep refusals as empty answers, and hide requests from the
+    # prediction log; a network has no parameters and is asked only what was let pass.
+    cached = {"response_cache": {"enable": True}} if batching.response_cache_mb else {}
+    return _text(
+        _common(model, release, BACKENDS[format])
+        | cached
+        | {
+            "default_model_filename": NETWORK_FILES[format][0],
+            "max_batch_size": batching.max_batch_size,
+            "input": [dict(tensor) for tensor in tensors["inputs"]],
+            "output": [dict(tensor) for tensor in tensors["outputs"]],
+            "instance_group": [{"kind": "KIND_CPU", "count": batching.instances}],
+            "parameters": _parameters(parameters),
+            "model_warmup": [
+                _warm_up(size, tensors["inputs"]) for size in sorted({1, batching.max_batch_size})
+            ],
+        }
+    )
+
+
+def _program(
+    model: str,
+    release: int,
+    asked: Mapping[str, Any],
+    outputs: Sequence[Tensor],
+    batching: Batching,
+    parameters: Mapping[str, str],
+) -> dict[str, Any]:
+    values = _common(model, release, "python") | {
+        "max_batch_size": batching.max_batch_size,
+        "input": [asked],
+        "output": [_tensor(output) for output in outputs],
+        "parameters": _parameters(
+            {
+                **parameters,
+                **{f"option.{name}": value for name, value in batching.options.items()},
+                "threads": str(batching.threads),
+                "device": batching.device,
+            }
+        ),
+    }
+    if batching.queue_delay_us is not None:
+        values["dynamic_batching"] = {"max_queue_delay_microseconds": batching.queue_delay_us}
+    return values
+
+
+def _common(model: str, release: int, backend: str) -> dict[str, Any]:
+    return {
+        "name": model,
+        "backend": backend,
+        # Triton's default, the newest folder, would change what is served by a mere publish.
+        "version_policy": {"specific": {"versions": [release]}},
+    }
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    return {"name": tensor.name, "data_type": tensor.data_type, "dims": list(tensor.dims)}
+
+
+def _parameters(values: Mapping[str, str]) -> dict[str, Any]:
+    return {key: {"string_value": value} for key, value in values.items()}
+
+
+def _warm_up(batch_size: int, inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": f"batch-{batch_size}",
+        "batch_size": batch_size,
+        "inputs": {
+            tensor["name"]: {
+                "data_type": tensor["data_type"],
+                "dims": list(tensor["dims"]),
+                "zero_data": True,
+            }
+            for tensor in inputs
+        },
+    }
+
+
+def _text(values: dict[str, Any]) -> str:
     from google.protobuf import json_format, text_format
     from tritonclient.grpc import model_config_pb2
 
-    values: dict[str, Any] = {
-        "name": model,
-        "backend": "python",
-        "max_batch_size": batching.max_batch_size,
-        # Triton's default, the newest folder, would change what is served by a mere publish.
-        "version_policy": {"specific": {"versions": [release]}},
-        "input": [
-            {"name": INPUT, "data_type": "TYPE_FP32", "dims": [-1], "allow_ragged_batch": True}
-        ],
-        "output": [{"name": name, "data_type": kind, "dims": [1]} for name, kind in OUTPUTS],
-        "instance_group": [{"kind": "KIND_CPU", "count": batching.instances}],
-        "dynamic_batching": {"max_queue_delay_microseconds": batching.queue_delay_us},
-        "parameters": {
-            key: {"string_value": value}
-            for key, value in {**parameters, "threads": str(batching.threads)}.items()
-        },
-        "model_warmup": [
-            _warm_up(f"batch-{size}", size, warm_up_samples)
-            for size in sorted({1, batching.max_batch_size})
-        ],
-    }
     message = json_format.ParseDict(values, model_config_pb2.ModelConfig())
     return text_format.MessageToString(message)
-
-
-def _warm_up(name: str, batch_size: int, samples: int) -> dict[str, Any]:
-    waveform = {"data_type": "TYPE_FP32", "dims": [samples], "zero_data": True}
-    return {"name": name, "batch_size": batch_size, "inputs": {INPUT: waveform}}

@@ -1,4 +1,4 @@
-"""Golden requests: sounds of the evaluation set with the answers that the gate recorded for them.
+"""Golden requests: questions of the evaluation set with the answers that the gate recorded.
 
 A revision gets traffic only when it answers them as it did in the gate, so they travel with the
 release and are covered by its signature. Nothing here asks a server.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,40 +26,56 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from validation.answers import Answer
-    from validation.dataset import SpeechDataset
+    from validation.dataset import Dataset
 
 TOLERANCE = 0.05
 """Default allowed difference of the average log-probability, in nats. ONNX Runtime's dynamic INT8
 takes its scale from the whole batch, so one sound's number moves with its neighbours (by up to .008
 for the surer half of 160 utterances, measured); every other variant answers the same alone."""
-_SCALE = 32768
+SOUND_TOLERANCE = 0.01
+"""Allowed root mean square of the difference of two sounds, over that of the recorded one."""
+_MOST_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenRequest:
-    """One request and its answer; `samples` is int16 [n] at the model's sample rate."""
+    """One request and its answer; `question` is what is sent, without the batch.
+
+    float32 of sound or video, or object [1] of a text's UTF-8 bytes. The answer is `text`, or
+    `samples` as `validation.answers.Answer` has them. `probability` is the answer's average
+    log-probability, None where the model gives none.
+    """
 
     id: str
-    samples: NDArray[np.int16]
-    transcript: str
-    average_log_probability: float
+    question: NDArray[Any]
+    text: str
+    probability: float | None = None
+    samples: str = ""
     tolerance: float = TOLERANCE
-
-    @property
-    def waveform(self) -> NDArray[np.float32]:
-        """The samples as they are sent: float32 [n] in [-1, 1)."""
-        return self.samples.astype(np.float32) / np.float32(_SCALE)
 
     def difference(self, answer: Answer) -> str:
         """How `answer` differs from the recorded one; empty when it does not."""
         if answer.failed:
             return f"{self.id}: {answer.error}"
-        if answer.text != self.transcript:
-            return f"{self.id}: answered {answer.text!r} instead of {self.transcript!r}"
-        off = abs(answer.average_log_probability - self.average_log_probability)
+        if answer.text != self.text:
+            return f"{self.id}: answered {answer.text!r} instead of {self.text!r}"
+        if self.samples:
+            return self._sound_difference(answer)
+        if self.probability is None:
+            return ""
+        off = abs(answer.probability - self.probability)
         # A number that is not a number is never within the tolerance.
         if not off <= self.tolerance:
             return f"{self.id}: log-probability is off by {off:.3f}, allowed is {self.tolerance:g}"
+        return ""
+
+    def _sound_difference(self, answer: Answer) -> str:
+        expected, found = _waveform(self.samples), answer.waveform
+        if expected.shape != found.shape:
+            return f"{self.id}: answered {found.size} samples instead of {expected.size}"
+        off = _rms(found - expected) / max(_rms(expected), 1e-9)
+        if not off <= SOUND_TOLERANCE:
+            return f"{self.id}: the sound is off by {off:.2%}, allowed is {SOUND_TOLERANCE:.2%}"
         return ""
 
 
@@ -68,28 +86,31 @@ class GoldenSet:
     requests: tuple[GoldenRequest, ...]
 
     @classmethod
-    def choose(cls, dataset: SpeechDataset, answers: Sequence[Answer], count: int = 8) -> GoldenSet:
+    def choose(cls, dataset: Dataset, answers: Sequence[Answer], count: int = 8) -> GoldenSet:
         """At most `count` utterances of `dataset`, spread over it, with the gate's answers.
 
         Only from the surer half: an answer on the edge may fall either way in another batch.
-        Raises UserError when the gate recorded no transcript at all.
+        Raises UserError when the gate recorded no answer at all.
         """
         utterances = {utterance.id: utterance for utterance in dataset.utterances}
-        spoken = [a for a in answers if not a.failed and a.text and a.id in utterances]
-        if not spoken:
-            raise UserError(
-                "the gate recorded no transcript to check a release by", where=dataset.name
-            )
-        surest = sorted(spoken, key=lambda answer: (-answer.average_log_probability, answer.id))
+        given = [
+            answer
+            for answer in answers
+            if not answer.failed and (answer.text or answer.samples) and answer.id in utterances
+        ]
+        if not given:
+            raise UserError("the gate recorded no answer to check a release by", where=dataset.name)
+        surest = sorted(given, key=lambda answer: (-_sureness(answer), answer.id))
         half = sorted(surest[: max(count, len(surest) // 2)], key=lambda answer: answer.id)
         picks = np.linspace(0, len(half) - 1, min(count, len(half))).round().astype(int)
         return cls(
             tuple(
                 GoldenRequest(
                     answer.id,
-                    _to_samples(dataset.waveform(utterances[answer.id])),
+                    dataset.question(utterances[answer.id]),
                     answer.text,
-                    answer.average_log_probability,
+                    None if np.isnan(answer.probability) else answer.probability,
+                    answer.samples,
                 )
                 for answer in (half[pick] for pick in picks)
             )
@@ -101,11 +122,19 @@ class GoldenSet:
         try:
             rows = json.loads(path.read_bytes())["requests"]
             return cls(tuple(_from_row(row) for row in rows))
-        except (OSError, ValueError, KeyError, TypeError, binascii.Error) as error:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            KeyError,
+            TypeError,
+            binascii.Error,
+            zlib.error,
+        ) as error:
             raise IntegrityError("holds no golden requests", where=str(path)) from error
 
     def to_json(self) -> bytes:
-        """Canonical JSON; samples are little-endian 16-bit in base64."""
+        """Canonical JSON; a sound or video is a compressed NumPy file in base64."""
         return canonical_json({"requests": [_to_row(request) for request in self.requests]})
 
     def differences(self, answers: Sequence[Answer]) -> tuple[str, ...]:
@@ -120,27 +149,53 @@ class GoldenSet:
         return tuple(reason for reason in reasons if reason)
 
 
-def _to_samples(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
-    scaled = np.rint(waveform * _SCALE)
-    return np.clip(scaled, -_SCALE, _SCALE - 1).astype(np.int16)
+def _sureness(answer: Answer) -> float:
+    return 0.0 if np.isnan(answer.probability) else answer.probability
+
+
+def _rms(waveform: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.square(waveform, dtype=np.float64).mean()))
+
+
+def _waveform(samples: str) -> NDArray[np.float32]:
+    from validation.answers import Answer
+
+    return Answer("", "", samples=samples).waveform
 
 
 def _to_row(request: GoldenRequest) -> dict[str, Any]:
     return {
         "id": request.id,
-        "waveform": base64.b64encode(request.samples.astype("<i2").tobytes()).decode(),
-        "transcript": request.transcript,
-        "average_log_probability": request.average_log_probability,
+        "question": _encode(request.question),
+        "text": request.text,
+        "probability": request.probability,
+        "samples": request.samples,
         "tolerance": request.tolerance,
     }
 
 
 def _from_row(row: dict[str, Any]) -> GoldenRequest:
-    samples = np.frombuffer(base64.b64decode(row["waveform"], validate=True), dtype="<i2")
     return GoldenRequest(
         str(row["id"]),
-        samples.astype(np.int16),
-        str(row["transcript"]),
-        float(row["average_log_probability"]),
+        _decode(row["question"]),
+        str(row["text"]),
+        None if row["probability"] is None else float(row["probability"]),
+        str(row["samples"]),
         float(row["tolerance"]),
     )
+
+
+def _encode(question: NDArray[Any]) -> dict[str, str]:
+    if question.dtype == np.object_:
+        return {"text": question[0].decode()}
+    file = io.BytesIO()
+    np.save(file, question, allow_pickle=False)
+    return {"array": base64.b64encode(zlib.compress(file.getvalue(), 6)).decode()}
+
+
+def _decode(stored: dict[str, str]) -> NDArray[Any]:
+    if "text" in stored:
+        return np.array([stored["text"].encode()], dtype=np.object_)
+    packed = base64.b64decode(stored["array"], validate=True)
+    content = zlib.decompressobj().decompress(packed, _MOST_BYTES)
+    return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))

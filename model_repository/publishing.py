@@ -1,8 +1,8 @@
 """Puts a release into Triton's repository: whole, signed, and never changed afterwards.
 
-The order is version folder, configuration, signed record. A server that starts in between finds
-no configuration, and admission finds no record, so half a release is served to nobody; publishing
-again completes it. It never talks to a running server.
+The order is parts, version folder, configurations, signed record. A server that starts in between
+finds no configuration, and admission finds no record, so half a release is served to nobody;
+publishing again completes it. It never talks to a running server.
 """
 
 from __future__ import annotations
@@ -10,19 +10,26 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_repository.building import build_release, program_digest, release_config
+from model_repository.building import build_release, program_digest
 from model_repository.config import Batching
 from model_repository.layout import ReleaseLayout
 from registry.errors import IntegrityError, UserError
-from registry.files import canonical_json, disk_error, staged_folder, write_atomic
+from registry.files import (
+    canonical_json,
+    disk_error,
+    fsync_folder,
+    fsync_tree,
+    make_folder,
+    write_atomic,
+)
 from registry.manifest import FileEntry, Manifest, hash_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from model_repository.golden import GoldenSet
     from registry.signature import SigningKey, VerifyingKey
@@ -34,7 +41,7 @@ __all__ += ["verify_release"]
 
 @dataclass(frozen=True)
 class PublishedRelease:
-    """A release on disk. The manifest's paths are relative to the model's folder."""
+    """A release on disk. The manifest's paths are relative to the repository."""
 
     layout: ReleaseLayout
     manifest: Manifest
@@ -60,25 +67,21 @@ def publish(  # noqa: PLR0913 - each is named by its caller
     PermanentEngineError when the disk refuses; then nothing half-written is visible.
     """
     layout = ReleaseLayout(places.repository, model, release)
-    config = release_config(model, release, variant_folder, batching)
 
-    def build(folder: Path) -> Manifest:
+    def build(root: Path) -> Manifest:
         build_release(
-            folder,
+            root,
             model,
             release,
             kind=kind,
             variant_folder=variant_folder,
             golden=golden,
+            batching=batching,
             provenance=provenance,
         )
-        return Manifest.of_folder(folder)
+        return Manifest.of_folder(root)
 
-    files = _place(places, layout, build)
-    if layout.config.exists() and layout.config.read_text() != config:
-        raise _taken(layout)
-    write_atomic(layout.config, config.encode(), mode=0o444)
-    manifest = _whole(layout, files)
+    manifest = _place(places, layout, build)
     record = {"model": model, "release": release, "kind": kind, "provenance": dict(provenance)}
     signed = record | {"manifest": manifest.to_dict()}
     signature = signing_key.sign(canonical_json(signed))
@@ -110,7 +113,7 @@ def verify_release(
         )
     manifest = Manifest.from_json(canonical_json(signed["manifest"]))
     try:
-        found = _whole(layout, Manifest.of_folder(layout.folder))
+        found = _found(layout)
     except UserError as error:
         raise IntegrityError(error.what, where=error.where) from error
     manifest.verify(found, str(layout.folder.parent))
@@ -125,54 +128,73 @@ def build_private(
     What a gate scores has the same files and configuration as what will serve, golden requests
     aside. Returns `folder`. Raises PermanentEngineError when the disk refuses.
     """
-    layout = ReleaseLayout(folder, model, 1)
-    config = release_config(model, 1, variant_folder, batching)
     try:
-        layout.folder.mkdir(parents=True)
+        folder.mkdir(parents=True)
         build_release(
-            layout.folder,
+            folder,
             model,
             1,
             kind=kind,
             variant_folder=variant_folder,
             golden=None,
+            batching=batching,
             provenance={},
         )
     except OSError as error:
         raise disk_error(folder, error) from error
-    write_atomic(layout.config, config.encode())
     return folder
 
 
-def _place(places: Workspace, layout: ReleaseLayout, build: Any) -> Manifest:
-    """Build the version folder where it belongs, or compare a new one with what is there."""
-    if not layout.folder.exists():
-        with staged_folder(places.staging, layout.folder) as staged:
-            files: Manifest = build(staged)
-        return files
+def _place(places: Workspace, layout: ReleaseLayout, build: Callable[[Path], Manifest]) -> Manifest:
+    """Build the release beside the repository, then move in what is not there yet.
+
+    Raises UserError when something else is there.
+    """
     try:
         places.staging.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="compare.", dir=places.staging))
+        staged = Path(tempfile.mkdtemp(prefix="release.", dir=places.staging))
         try:
-            expected: Manifest = build(scratch)
+            manifest = build(staged)
+            built = ReleaseLayout(staged, layout.model, layout.release)
+            if layout.folder.exists() and _differs(layout, manifest):
+                raise _taken(layout)
+            for one in built.whole:
+                _move_in(one, replace(layout, part=one.part))
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
         raise disk_error(places.staging, error) from error
-    try:
-        expected.verify_folder(layout.folder)
-    except IntegrityError as error:
-        raise _taken(layout) from error
-    return expected
+    return manifest
 
 
-def _whole(layout: ReleaseLayout, files: Manifest) -> Manifest:
-    """The manifest of a release: its version folder and its configuration."""
-    version = [
-        FileEntry(f"{layout.release}/{file.path}", file.size, file.sha256) for file in files.files
-    ]
-    config = hash_file(layout.folder.parent, layout.config_path)
-    return Manifest.of_entries([*version, config])
+def _differs(layout: ReleaseLayout, manifest: Manifest) -> bool:
+    """Whether anything of the release that is on disk is not what the manifest says."""
+    expected = {file.path: file for file in manifest.files}
+    return any(expected.get(file.path) != file for file in _found(layout).files)
+
+
+def _move_in(built: ReleaseLayout, target: ReleaseLayout) -> None:
+    if not target.folder.exists():
+        fsync_tree(built.folder)
+        make_folder(target.folder.parent)
+        built.folder.rename(target.folder)
+        fsync_folder(target.folder.parent)
+    write_atomic(target.config, built.config.read_bytes(), mode=0o444)
+
+
+def _found(layout: ReleaseLayout) -> Manifest:
+    """The manifest of a release as it is on disk: version folders and configurations."""
+    entries: list[FileEntry] = []
+    for one in layout.whole:
+        below = one.folder.relative_to(layout.repository).as_posix()
+        entries += [
+            FileEntry(f"{below}/{file.path}", file.size, file.sha256)
+            for file in Manifest.of_folder(one.folder).files
+        ]
+        if one.config.exists():
+            path = one.config.relative_to(layout.repository).as_posix()
+            entries.append(hash_file(layout.repository, path))
+    return Manifest.of_entries(entries)
 
 
 def _taken(layout: ReleaseLayout) -> UserError:

@@ -5,53 +5,134 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from prefect import flow, task
 from prefect.cache_policies import INPUTS
 
-from infra.environments.locks import CONVERTER
+from infra.environments.locks import CONVERTERS
 from pipelines.assembly import Platform, require_environment
-from pipelines.conversion.child import Limits
+from pipelines.conversion.child import Calibration, Limits
 from pipelines.conversion.child import convert as convert_in_child
+from pipelines.conversion.footprint import graphs_in
+from pipelines.conversion.footprint import measure as measure_footprint
+from pipelines.conversion.kind import Recipe
+from pipelines.conversion.kinds import kind_of
 from pipelines.conversion.recipes import recipe_key, recipe_of
 from pipelines.model_config import ModelConfig, load_model_config
+from pipelines.scoring import load_dataset, questions
 from pipelines.stages import Stages, announce
 from registry.errors import UserError
 from registry.prefetch import prefetch
 from registry.workspace import Workspace
 
 if TYPE_CHECKING:
+    from infra.environments.locks import Environment
     from pipelines.conversion.child import ConvertedVariant
     from registry.catalog import Catalog
     from registry.store import ContentStore
+    from validation.dataset import Dataset
+
+
+MEASURING_S = 0.5
+"""Measuring of one graph at one batch size."""
 
 
 @task(name="convert-variants", cache_policy=INPUTS, persist_result=True)
 def convert_variants(
-    workspace: str, model: str, artifact: str, recipe_keys: dict[str, str]
+    workspace: str, model: str, artifact: str, recipes: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Convert `artifact` in one child process, one variant for each of `recipe_keys`.
+    """Convert `artifact` in one child process, one variant for each recipe by its key.
 
     Returns one record for each variant: its digest in the store, format, precision, size in
     bytes, tool versions, seconds and parity against the source.
     """
     platform = Platform(Workspace(Path(workspace)))
     config = load_model_config(platform.workspace, model)
+    environment = converter_of(config)
+    chosen = [Recipe.from_json(values) for values in recipes.values()]
     with platform.scratch("convert") as work:
         platform.store.checkout(artifact, work / "source")
+        feeds = work / "feeds.npz"
         converted = convert_in_child(
             config.kind,
             work / "source",
-            tuple(recipe_keys),
+            chosen,
             work / "variants",
             parent_digest=artifact,
-            python=CONVERTER.python,
-            environment_hash=CONVERTER.lock_hash,
-            limits=Limits(int(config.convert.memory_gb * 2**30), config.convert.timeout_s),
+            python=environment.python,
+            environment_hash=environment.lock_hash,
+            calibration=calibration_of(platform, config, work / "questions.npz"),
+            limits=limits_of(config),
+            feeds=feeds,
         )
         return [
-            _record(artifact, recipe_keys[variant.variant], variant, platform.store)
-            for variant in converted
+            _record(artifact, key, variant, platform.store)
+            | {"footprint": footprint_of(config, variant, feeds)}
+            for key, variant in zip(recipes, converted, strict=True)
         ]
+
+
+def limits_of(config: ModelConfig) -> Limits:
+    """Bounds of a converting child."""
+    return Limits(int(config.convert.memory_gb * 2**30), config.convert.timeout_s)
+
+
+def footprint_of(config: ModelConfig, variant: ConvertedVariant, feeds: Path) -> dict[str, float]:
+    """Size, load time, latency, throughput and peak memory, measured on real inputs.
+
+    At batch 1 and at the policy's batch. Empty where there is no calibration set to take inputs
+    from.
+    """
+    if not feeds.exists():
+        return {}
+    announce(f"Measuring {variant.recipe.variant}")
+    return measure_footprint(
+        converter_of(config).python,
+        variant.folder,
+        graphs_in(feeds),
+        feeds,
+        batch=config.serve.max_batch_size,
+        threads=config.serve.threads,
+        seconds=MEASURING_S,
+    ).flat()
+
+
+def converter_of(config: ModelConfig) -> Environment:
+    """The environment that models of this kind are opened in."""
+    return CONVERTERS[kind_of(config.kind).environment]
+
+
+def calibration_of(platform: Platform, config: ModelConfig, file: Path) -> Calibration | None:
+    """The policy's calibration set, its questions written to `file`; None when it names none.
+
+    Raises UserError when the set is not the pinned one, or shares an utterance with the
+    evaluation set.
+    """
+    if not config.convert.calibration:
+        return None
+    root = platform.workspace.root
+    dataset = load_dataset(
+        config, root / config.convert.calibration, config.convert.calibration_sha256
+    )
+    evaluation = load_dataset(config, root / config.gate.dataset, config.gate.sha256)
+    items = tuple(utterance.sha256 for utterance in dataset.utterances)
+    if shared := evaluation.shared_with(set(items)):
+        raise UserError(
+            f"{len(shared)} utterances are in the evaluation set too, such as {shared[0]!r}",
+            where=str(dataset.folder),
+            remedy="calibrate on utterances that no gate judges by",
+        )
+    write_questions(dataset, file)
+    return Calibration(file, dataset.sha256, items)
+
+
+def write_questions(dataset: Dataset, file: Path) -> None:
+    """What a client would send of each utterance, as the converter reads it (numpy.savez)."""
+    arrays = {
+        name: np.array(question[0].decode()) if question.dtype == np.object_ else question
+        for name, question in questions(dataset)
+    }
+    np.savez(file, allow_pickle=False, **arrays)
 
 
 @flow(name="convert", flow_run_name="convert-{model}")
@@ -71,12 +152,21 @@ def convert(
     config = load_model_config(platform.workspace, model)
     catalog = platform.catalog(model)
     digest = chosen_artifact(catalog, model, artifact)
-    keys = _recipe_keys(config, digest, variants)
-    missing = {name: key for name, key in keys.items() if not _is_made(platform, catalog, key)}
+    names = dict.fromkeys(variants or config.convert.variants)
+    recipes = {
+        recipe_key_of(config, digest, recipe): recipe
+        for recipe in (recipe_of(config.kind, name) for name in names)
+    }
+    missing = {
+        key: recipe.to_json()
+        for key, recipe in recipes.items()
+        if not _is_made(platform, catalog, key)
+    }
+    made_now = [recipes[key].variant for key in missing]
     if missing:
-        require_environment(CONVERTER)
+        require_environment(converter_of(config))
         prefetch("mlflow")
-        with stages.stage("convert", f"Converting to {', '.join(missing)}"):
+        with stages.stage("convert", f"Converting to {', '.join(made_now)}"):
             records = convert_variants(workspace, model, digest, missing)
             if not all(platform.store.has(record["digest"]) for record in records):
                 announce("A cached result names files that are gone; converting again")
@@ -91,8 +181,8 @@ def convert(
     made = platform.catalog(model)
     return {
         "artifact": digest,
-        "made": sorted(missing),
-        "variants": [dict(made.require_recipe(key).body) for key in keys.values()],
+        "made": sorted(made_now),
+        "variants": [dict(made.require_recipe(key).body) for key in recipes],
         "stages": stages.seconds,
     }
 
@@ -116,17 +206,18 @@ def chosen_artifact(catalog: Catalog, model: str, prefix: str) -> str:
 
 
 def _record(
-    artifact: str, recipe_key: str, variant: ConvertedVariant, store: ContentStore
+    artifact: str, key: str, variant: ConvertedVariant, store: ContentStore
 ) -> dict[str, Any]:
     """Keep the variant's files; returns what the journal says of it."""
     manifest = store.add(variant.folder)
     return {
         "artifact": artifact,
-        "variant": variant.variant,
+        "variant": variant.recipe.variant,
         "digest": manifest.digest,
-        "recipe_key": recipe_key,
-        "format": variant.format,
-        "precision": variant.precision,
+        "recipe_key": key,
+        "recipe": variant.recipe.to_json(),
+        "format": variant.recipe.format,
+        "precision": variant.recipe.precision,
         "bytes": manifest.size,
         "tool_versions": dict(variant.tool_versions),
         "seconds": round(variant.seconds, 3),
@@ -134,12 +225,15 @@ def _record(
     }
 
 
-def _recipe_keys(config: ModelConfig, digest: str, variants: list[str] | None) -> dict[str, str]:
-    names = list(dict.fromkeys(variants or config.convert.variants))
-    return {
-        name: recipe_key(digest, recipe_of(config.kind, name), CONVERTER.lock_hash)
-        for name in names
-    }
+def recipe_key_of(config: ModelConfig, digest: str, recipe: Recipe) -> str:
+    """The key of what `recipe` makes of the artifact now."""
+    return recipe_key(
+        config.kind,
+        digest,
+        recipe,
+        converter_of(config).lock_hash,
+        config.convert.calibration_sha256,
+    )
 
 
 def _is_made(platform: Platform, catalog: Catalog, key: str) -> bool:

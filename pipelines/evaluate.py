@@ -1,4 +1,4 @@
-"""Flow: error rates of a variant on any dataset, scored as a gate would, without a verdict."""
+"""Flow: metrics of a variant on any dataset, scored as a gate would, without a verdict."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from pipelines.assembly import Platform
 from pipelines.convert import chosen_artifact
 from pipelines.gate import chosen_variant
 from pipelines.model_config import load_model_config
-from pipelines.scoring import score
+from pipelines.scoring import load_dataset, score
 from pipelines.stages import Stages
+from registry.errors import PermanentEngineError
 from registry.workspace import Workspace
-from validation.dataset import SpeechDataset
-from validation.words import count_errors, total
+from validation.metrics import metrics_of
+from validation.scoring import Mismatch, score_answers
+from validation.slices import whole
 
 
 @flow(name="evaluate", flow_run_name="evaluate-{model}-{variant}")
 def evaluate(
     workspace: str, model: str, variant: str, dataset: str, artifact: str = "", actor: str = ""
 ) -> dict[str, Any]:
-    """Word error rate over the answers, how many failed, seconds, and every answer."""
+    """Metrics of the answers, how many failed, seconds, and every answer."""
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
     config = load_model_config(platform.workspace, model)
     catalog = platform.catalog(model)
     record = chosen_variant(catalog, model, chosen_artifact(catalog, model, artifact), variant)
     with stages.stage("dataset", "Reading the dataset"):
-        loaded = SpeechDataset.load(Path(dataset))
+        loaded = load_dataset(config, Path(dataset))
     with stages.stage("evaluate", f"Starting a private revision: {variant}"):
         answers, timing = score(platform, model, record.digest, loaded)
-    counts = [
-        count_errors(utterance.text, answer.text, config.gate.normaliser)
-        for utterance, answer in zip(loaded.utterances, answers, strict=True)
-    ]
-    errors = total(counts)
+    scores = score_answers(loaded, answers, config.gate.normaliser)
+    if isinstance(scores, Mismatch):
+        raise PermanentEngineError(scores.reason, where=model)
+    metrics = metrics_of(scores, (whole(loaded),), ())
     return {
         "model": model,
         "variant": variant,
@@ -44,7 +45,8 @@ def evaluate(
         "dataset_sha256": loaded.sha256,
         "utterances": len(answers),
         "failed": sum(answer.failed for answer in answers),
-        "wer": errors.rate if errors.reference_length else None,
+        "metric": scores.metric,
+        "metrics": metrics,
         **timing,
         "answers": [
             {"id": answer.id, "text": answer.text, "error": answer.error} for answer in answers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,25 +13,23 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from pipelines.assembly import Platform
+from pipelines.conversion.kinds import kind_of
 from pipelines.convert import chosen_artifact
 from pipelines.model_config import load_model_config
-from pipelines.scoring import score
+from pipelines.scoring import load_dataset, score
 from pipelines.stages import Stages
 from registry.errors import UserError
 from registry.files import canonical_json, write_atomic
 from registry.prefetch import prefetch, prefetched
 from registry.workspace import Workspace
 from validation.contracts import check_contract
-from validation.dataset import SpeechDataset
 from validation.gate import GateReport, judge
 from validation.report import markdown_summary
 
 if TYPE_CHECKING:
     from registry.catalog import Catalog, VariantRecord
     from validation.answers import Answer
-
-REFERENCE_VARIANT = "onnx-fp32"
-"""The conversion closest to the source: what other variants of an artifact are compared with."""
+    from validation.dataset import Dataset
 
 
 @flow(name="gate", flow_run_name="gate-{model}-{variant}")
@@ -48,11 +47,11 @@ def gate(
     catalog = platform.catalog(model)
     candidate = chosen_variant(catalog, model, chosen_artifact(catalog, model, artifact), variant)
     with stages.stage("dataset", "Reading and hashing the evaluation set"):
-        dataset = SpeechDataset.load(
-            platform.workspace.root / config.gate.dataset, config.gate.sha256
-        )
+        folder = platform.workspace.root / config.gate.dataset
+        dataset = load_dataset(config, folder, config.gate.sha256)
+        refuse_calibrated(platform, candidate, dataset)
     answers: dict[str, tuple[Answer, ...]] = {}
-    for role, record in _contestants(platform, catalog, model, candidate).items():
+    for role, record in _contestants(platform, config.kind, model, candidate).items():
         with stages.stage("evaluate", f"Starting a private revision: {role} {record.variant}"):
             answers[role], _ = score(platform, model, record.digest, dataset)
     with stages.stage("judge", "Judging"):
@@ -105,9 +104,6 @@ def keep_evidence(platform: Platform, report: GateReport, answers: tuple[Answer,
     digest = hashlib.sha256(content).hexdigest()
     folder = platform.workspace.reports / digest
     records = [dataclasses.asdict(answer) for answer in answers]
-    for record in records:
-        if record["error"]:
-            record["average_log_probability"] = record["compression_ratio"] = None
     write_atomic(folder / "answers.json", canonical_json(records))
     write_atomic(folder / "report.json", content)
     return digest
@@ -119,15 +115,28 @@ def publish_summary(key: str, markdown: str) -> None:
     create_markdown_artifact(key=key, markdown=markdown)
 
 
+def refuse_calibrated(platform: Platform, variant: VariantRecord, dataset: Dataset) -> None:
+    """Raise UserError when the variant was calibrated on an utterance of the set."""
+    content = platform.store.read(variant.digest, "variant.json")
+    calibration = json.loads(content).get("calibration") or {"items": ()}
+    if shared := dataset.shared_with(set(calibration["items"])):
+        raise UserError(
+            f"{variant.variant} was calibrated on {len(shared)} utterances of the evaluation set, "
+            f"such as {shared[0]!r}: it cannot be judged by them",
+            where=dataset.name,
+            remedy="calibrate on a set that shares nothing with it, and convert again",
+        )
+
+
 def _contestants(
-    platform: Platform, catalog: Catalog, model: str, candidate: VariantRecord
+    platform: Platform, kind: str, model: str, candidate: VariantRecord
 ) -> dict[str, VariantRecord]:
     """Candidate, its reference conversion as parent, and what is in production, each once."""
+    catalog = platform.catalog(model)
     contestants = {"candidate": candidate}
-    if candidate.variant != REFERENCE_VARIANT:
-        contestants["parent"] = chosen_variant(
-            catalog, model, candidate.artifact, REFERENCE_VARIANT
-        )
+    reference = kind_of(kind).reference
+    if candidate.variant != reference:
+        contestants["parent"] = chosen_variant(catalog, model, candidate.artifact, reference)
     live = platform.serving(model).live
     if live is not None:
         release = catalog.releases[live]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def overview(workspace: Workspace, only: str = "") -> dict[str, Any]:
     """Addresses of the running engines and one row for each model (or for `only`).
 
-    Raises UserError when `only` has no policy file.
+    And for `only` one for each of its revisions, asked of its server. Raises UserError when
+    `only` has no policy file.
     """
     from infra.local.stack import status
 
@@ -28,10 +29,32 @@ def overview(workspace: Workspace, only: str = "") -> dict[str, Any]:
         "addresses": addresses(state),
         "ready": state.ready,
         "revisions": revisions,
+        "serving": [
+            _revision(workspace, model, release)
+            for model, release in state.revisions
+            if model == only
+        ],
         "models": [
             _row(platform, model, [r for name, r in state.revisions if name == model])
             for model in ([only] if only else workspace.model_names())
         ],
+    }
+
+
+def _revision(workspace: Workspace, model: str, release: int) -> dict[str, Any]:
+    """State, devices that really answer, and what the response cache did."""
+    from infra.local.fleet import LocalFleet
+
+    fleet = LocalFleet(workspace)
+    status, cache = fleet.status(model, release), fleet.cache(model, release)
+    asked = cache.hits + cache.misses
+    return {
+        "release": release,
+        "state": status.state.value,
+        "devices": list(status.devices),
+        "cache_hits": cache.hits,
+        "cache_misses": cache.misses,
+        "cache_hit_rate": cache.hits / asked if asked else None,
     }
 
 

@@ -15,12 +15,11 @@ from pipelines.assembly import Platform
 from pipelines.convert import chosen_artifact
 from pipelines.gate import chosen_variant
 from pipelines.model_config import load_model_config
-from pipelines.scoring import batching_of
+from pipelines.scoring import load_dataset
 from pipelines.stages import Stages
 from registry.errors import UserError
 from registry.workspace import Workspace
 from validation.answers import Answer
-from validation.dataset import SpeechDataset
 
 if TYPE_CHECKING:
     from registry.catalog import Catalog, GateRecord
@@ -43,7 +42,7 @@ def write_release(workspace: str, model: str, release: int, gate: dict[str, str]
             kind=config.kind,
             variant_folder=work / "variant",
             golden=golden_set(platform, model, gate["report_digest"]),
-            batching=batching_of(config.serve),
+            batching=config.batching,
             provenance=gate,
             signing_key=platform.signing_key,
         )
@@ -56,7 +55,8 @@ def write_release(workspace: str, model: str, release: int, gate: dict[str, str]
 def golden_set(platform: Platform, model: str, report_digest: str) -> GoldenSet:
     """Requests whose answers the gate recorded, to be asked again before traffic is admitted."""
     config = load_model_config(platform.workspace, model)
-    dataset = SpeechDataset.load(platform.workspace.root / config.gate.dataset, config.gate.sha256)
+    folder = platform.workspace.root / config.gate.dataset
+    dataset = load_dataset(config, folder, config.gate.sha256)
     records = json.loads((platform.workspace.reports / report_digest / "answers.json").read_text())
     answers = [Answer(**record) for record in records if not record["error"]]
     return GoldenSet.choose(dataset, answers, count=GOLDEN_REQUESTS)
@@ -68,15 +68,18 @@ def publish_variant(
     """Publish the gated variant, or find the release that it is already. Returns its record."""
     catalog = platform.catalog(model)
     passed = passed_gate(catalog, model, artifact, variant)
-    published = catalog.release_of(passed.variant_digest, passed.report_digest)
+    serve = load_model_config(platform.workspace, model).serve_digest
+    identity = (passed.variant_digest, passed.report_digest, serve)
+    published = catalog.release_of(*identity)
     if published is not None:
         return {**published.body, "created": False}
-    release = catalog.reserved_release(passed.variant_digest, passed.report_digest)
+    release = catalog.reserved_release(*identity)
     body: dict[str, Any] = {
         "variant_digest": passed.variant_digest,
         "artifact": passed.artifact,
         "variant": passed.variant,
         "report_digest": passed.report_digest,
+        "serve": serve,
     }
     with stages.stage("publish", "Publishing to the Triton repository"):
         if release is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +12,20 @@ from prefect import task
 from prefect.cache_policies import INPUTS
 
 from infra.environments.locks import SERVING
-from model_repository.config import Batching
 from model_repository.publishing import program_digest
 from pipelines.assembly import Platform, require_environment
-from pipelines.model_config import ServePolicy, load_model_config
+from pipelines.conversion.kinds import kind_of
+from pipelines.model_config import ModelConfig, load_model_config
 from pipelines.stages import announce
+from registry.errors import UserError
 from registry.workspace import Workspace
 from validation.answers import Answer
-from validation.dataset import SpeechDataset
+from validation.cleaning import measured
+from validation.dataset import Dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
 SCORING_TIMEOUT_S = 600.0
@@ -40,14 +42,14 @@ def score_variant(
     """
     platform = Platform(Workspace(Path(workspace)))
     config = load_model_config(platform.workspace, model)
-    utterances = SpeechDataset.load(Path(dataset), identity["dataset"])
+    utterances = load_dataset(config, Path(dataset), identity["dataset"])
     with platform.scratch("score") as work:
         platform.store.checkout(variant_digest, work / "variant")
-        return _score(work, model, config.kind, config.serve, utterances)
+        return score_folder(work, model, config, utterances)
 
 
 def score(
-    platform: Platform, model: str, variant_digest: str, dataset: SpeechDataset
+    platform: Platform, model: str, variant_digest: str, dataset: Dataset
 ) -> tuple[tuple[Answer, ...], dict[str, float]]:
     """Score through the cached task. Returns the answers, and `load_s` and `score_s`.
 
@@ -59,7 +61,7 @@ def score(
         "dataset": dataset.sha256,
         "program": program_digest(config.kind),
         "environment": SERVING.lock_hash,
-        "serve": config.serve.model_dump(mode="json"),
+        "serve": dataclasses.asdict(config.batching),
     }
     root = str(platform.workspace.root)
     result = score_variant(root, model, variant_digest, str(dataset.folder), identity)
@@ -67,20 +69,37 @@ def score(
     return answers, {"load_s": result["load_s"], "score_s": result["score_s"]}
 
 
-def batching_of(serve: ServePolicy) -> Batching:
-    """The policy as the repository's configuration takes it."""
-    return Batching(**serve.model_dump())
+def load_dataset(config: ModelConfig, folder: Path, sha256: str | None = None) -> Dataset:
+    """Read a set that models of this kind answer. Raises UserError for another, or as it does."""
+    dataset = Dataset.load(folder, sha256)
+    wanted = kind_of(config.kind).dataset
+    if dataset.kind != wanted:
+        raise UserError(
+            f"is a {dataset.kind} set; {config.kind} answers {wanted} sets", where=str(folder)
+        )
+    return dataset
 
 
-def _score(
-    work: Path, model: str, kind: str, serve: ServePolicy, dataset: SpeechDataset
+def questions(dataset: Dataset) -> Iterator[tuple[str, NDArray[Any]]]:
+    """What a client would send of each utterance, with its id."""
+    for utterance in dataset.utterances:
+        yield utterance.id, dataset.question(utterance)
+
+
+def score_folder(
+    work: Path, model: str, config: ModelConfig, dataset: Dataset, timed: int = 0
 ) -> dict[str, Any]:
+    """Answers of the variant in `work/variant`, with seconds to load and to score.
+
+    `alone_ms` are milliseconds of the first `timed` questions, asked one at a time.
+    """
     from infra.inference import score as score_through
     from infra.local.private_revision import PrivateRevision
     from model_repository.publishing import build_private
 
+    kind = kind_of(config.kind)
     repository = build_private(
-        work / "repository", work / "variant", model, kind=kind, batching=batching_of(serve)
+        work / "repository", work / "variant", model, kind=kind.name, batching=config.batching
     )
     started = time.perf_counter()
     with PrivateRevision(repository, model, log=work / "triton.log") as revision:
@@ -89,18 +108,26 @@ def _score(
         answers = score_through(
             revision.grpc_address,
             model,
-            _waveforms(dataset),
-            in_flight=2 * serve.max_batch_size,
+            kind.interface,
+            questions(dataset),
+            in_flight=2 * config.serve.max_batch_size,
             timeout_s=SCORING_TIMEOUT_S,
         )
         scored = time.perf_counter()
+        alone = score_through(
+            revision.grpc_address,
+            model,
+            kind.interface,
+            itertools.islice(questions(dataset), timed),
+            in_flight=1,
+            timeout_s=SCORING_TIMEOUT_S,
+        )
+    if dataset.kind == "noisy-speech":
+        pairs = zip(dataset.utterances, answers, strict=True)
+        answers = [measured(dataset, utterance, answer) for utterance, answer in pairs]
     return {
         "answers": [dataclasses.asdict(answer) for answer in answers],
         "load_s": round(loaded - started, 3),
         "score_s": round(scored - loaded, 3),
+        "alone_ms": [answer.latency_ms for answer in alone],
     }
-
-
-def _waveforms(dataset: SpeechDataset) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    for utterance in dataset.utterances:
-        yield utterance.id, dataset.waveform(utterance)

@@ -114,21 +114,21 @@ class Catalog:
         newest = {gate.variant_digest: gate for gate in self.gates if gate.artifact == artifact}
         return tuple(gate for gate in newest.values() if gate.verdict == "pass")
 
-    def release_of(self, variant_digest: str, report_digest: str) -> ReleaseRecord | None:
-        """The release that this variant and verdict already have."""
-        wanted = (variant_digest, report_digest)
-        return next(
-            (r for r in self.releases.values() if (r.variant_digest, r.report_digest) == wanted),
-            None,
-        )
+    def release_of(
+        self, variant_digest: str, report_digest: str, serve: str = ""
+    ) -> ReleaseRecord | None:
+        """The release that this variant and verdict already have, served by this policy."""
+        wanted = (variant_digest, report_digest, serve)
+        found = (record for record in self.releases.values() if _identity(record.body) == wanted)
+        return next(found, None)
 
-    def reserved_release(self, variant_digest: str, report_digest: str) -> int | None:
-        """The number reserved for this variant and verdict and not yet published."""
-        for release, body in self.reserved.items():
-            named = (body["variant_digest"], body["report_digest"])
-            if named == (variant_digest, report_digest):
-                return release
-        return None
+    def reserved_release(
+        self, variant_digest: str, report_digest: str, serve: str = ""
+    ) -> int | None:
+        """The number reserved for this variant, verdict and policy, and not yet published."""
+        wanted = (variant_digest, report_digest, serve)
+        found = (number for number, body in self.reserved.items() if _identity(body) == wanted)
+        return next(found, None)
 
     @property
     def next_release(self) -> int:
@@ -175,3 +175,7 @@ def _gate(body: Mapping[str, Any]) -> GateRecord:
 def _release(body: Mapping[str, Any]) -> ReleaseRecord:
     names = ("release", "variant_digest", "artifact", "variant", "report_digest", "manifest_digest")
     return ReleaseRecord(**{name: body[name] for name in names}, body=body)
+
+
+def _identity(body: Mapping[str, Any]) -> tuple[str, str, str]:
+    return body["variant_digest"], body["report_digest"], body.get("serve", "")

@@ -7,6 +7,7 @@ are hashed again on the way out: nothing that changed on disk is ever handed to 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -97,6 +98,17 @@ class ContentStore:
                 with path.open("wb") as out:
                     self._copy_out(file, out)
         return manifest
+
+    def read(self, digest: str, name: str) -> bytes:
+        """One file of a folder, hashed as it is read. Raises IntegrityError as `checkout` does."""
+        entries = {file.path: file for file in self.manifest(digest).files}
+        if name not in entries:
+            raise IntegrityError(
+                f"folder {digest[:12]} holds no {name}", where=str(self._manifest_path(digest))
+            )
+        content = io.BytesIO()
+        self._copy_out(entries[name], content)
+        return content.getvalue()
 
     def verify(self, digest: str) -> None:
         """Hash every blob of a manifest. Raises IntegrityError naming the first that changed."""

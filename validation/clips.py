@@ -1,4 +1,4 @@
-"""Audio files as the gate takes them: 16-bit mono PCM at one rate, whole and not empty.
+"""Clips as the gate takes them: 16-bit mono PCM at one rate, or grey frames; whole, not empty.
 
 Whoever resamples or mixes down changes what is measured, so other files are refused by name.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import wave
+import zipfile
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +44,25 @@ def decode_clip(content: bytes, sample_rate: int, where: str) -> NDArray[np.int1
             remedy="copy the file again",
         )
     return np.frombuffer(frames, dtype="<i2")
+
+
+def decode_video(content: bytes, where: str) -> NDArray[np.uint8]:
+    """Frames of a compressed NumPy file, uint8 [frames, height, width], at least one.
+
+    Raises UserError that names `where` for anything but one such array called `frames`.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            names, frames = stored.files, stored["frames"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"not a file of frames ({error})", where=where) from error
+    if names != ["frames"] or frames.dtype != np.uint8 or frames.ndim != 3 or not frames.size:
+        raise UserError(
+            f"holds {', '.join(names)} of {frames.dtype} {list(frames.shape)}, "
+            "not `frames` of uint8 [frames, height, width]",
+            where=where,
+        )
+    return np.asarray(frames, dtype=np.uint8)
 
 
 def to_waveform(samples: NDArray[np.int16]) -> NDArray[np.float32]:

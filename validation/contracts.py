@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from validation.dataset import SpeechDataset
+    from validation.dataset import Dataset
     from validation.policy import GatePolicy
 
 _ROWS_NAMED = 10
@@ -59,7 +59,7 @@ class ContractReport:
         return bool(self.outcomes) and all(outcome.passed for outcome in self.outcomes)
 
 
-def check_contract(dataset: SpeechDataset, policy: GatePolicy | None = None) -> ContractReport:
+def check_contract(dataset: Dataset, policy: GatePolicy | None = None) -> ContractReport:
     """Check the set's table against `policy.contract` and the columns that the policy names.
 
     Expected: at least one row, ids unique, durations in range, texts not blank and matching the
@@ -75,7 +75,7 @@ def check_contract(dataset: SpeechDataset, policy: GatePolicy | None = None) -> 
     asset = context.data_sources.add_pandas("manifest").add_dataframe_asset("manifest")
     batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table})
     suite = gx.ExpectationSuite(name="manifest")
-    for expectation in _expectations(table, rules, columns, dataset.sample_rate):
+    for expectation in _expectations(table, rules, columns, dataset):
         suite.add_expectation(expectation)
     result = batch.validate(
         suite,
@@ -99,7 +99,7 @@ def _great_expectations() -> Any:
     return gx
 
 
-def _table(dataset: SpeechDataset) -> pd.DataFrame:
+def _table(dataset: Dataset) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(
@@ -117,7 +117,7 @@ def _table(dataset: SpeechDataset) -> pd.DataFrame:
 
 
 def _expectations(
-    table: pd.DataFrame, rules: ContractRules, columns: Iterable[str], sample_rate: int
+    table: pd.DataFrame, rules: ContractRules, columns: Iterable[str], dataset: Dataset
 ) -> list[Any]:
     gxe = _great_expectations().expectations
     expected = [gxe.ExpectTableRowCountToBeBetween(min_value=1)]
@@ -130,12 +130,15 @@ def _expectations(
     pattern = rules.text_pattern or r"[\s\S]*\S[\s\S]*"
     expected += [
         gxe.ExpectColumnValuesToBeUnique(column="id"),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="duration_s", min_value=rules.shortest_s, max_value=rules.longest_s
-        ),
         gxe.ExpectColumnValuesToMatchRegex(column="text", regex=rf"^(?:{pattern})\Z"),
-        gxe.ExpectColumnValuesToBeInSet(column="sample_rate", value_set=[sample_rate]),
+        gxe.ExpectColumnValuesToBeInSet(column="sample_rate", value_set=[dataset.sample_rate]),
     ]
+    if dataset.kind != "text":
+        expected.append(
+            gxe.ExpectColumnValuesToBeBetween(
+                column="duration_s", min_value=rules.shortest_s, max_value=rules.longest_s
+            )
+        )
     return expected + [
         gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(values))
         for column, values in sorted(rules.allowed.items())

@@ -12,20 +12,28 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from registry.errors import IntegrityError, UserError
 from registry.files import canonical_json
-from validation.clips import decode_clip, to_waveform
-from validation.manifest_lines import HEADER_NAME, MANIFEST_NAME, parse_header, parse_rows
+from validation.clips import decode_clip, decode_video, to_waveform
+from validation.manifest_lines import (
+    HEADER_NAME,
+    MANIFEST_NAME,
+    NoisySpeechRow,
+    TextRow,
+    parse_header,
+    parse_rows,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from validation.manifest_lines import Header, Row
+    from validation.manifest_lines import DatasetKind, Header, Row
 
 # A manifest that rounds durations to a hundredth of a second is honest; more is another clip.
 _DURATION_TOLERANCE_S = 0.01
@@ -33,24 +41,31 @@ _DURATION_TOLERANCE_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One recorded sentence: `audio` is its file, `text` the reference, seconds measured.
+    """One sentence that was recorded, filmed or written: what is asked, and what is right.
 
-    `columns` hold what the set says about it, `speaker` always among them.
+    `file` is the recording or the film, None where `source`, a text, is asked; `text` is the
+    reference; `clean` is the recording without noise, where the set has it. Seconds are measured,
+    0 for a text. `sha256` is that of what is asked: two sets share an utterance when they share
+    it. `columns` hold what the set says about it, `speaker` always among them.
     """
 
     id: str
-    audio: Path
+    file: Path | None
     text: str
     duration_s: float
     columns: Mapping[str, str]
+    sha256: str = ""
+    source: str = ""
+    clean: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechDataset:
+class Dataset:
     """A set of utterances whose every byte is in `sha256`."""
 
     folder: Path
     name: str
+    kind: DatasetKind
     sample_rate: int
     sha256: str
     utterances: tuple[Utterance, ...]
@@ -58,16 +73,16 @@ class SpeechDataset:
     """SHA-256 of each file by its path in the folder, `dataset.json` left out."""
 
     @classmethod
-    def load(cls, folder: Path, expected_sha256: str | None = None) -> SpeechDataset:
+    def load(cls, folder: Path, expected_sha256: str | None = None) -> Dataset:
         """Read, hash and check the whole set.
 
         Raises UserError for a missing, extra, linked or changed file, a bad line (with its
-        number), a clip that is empty or not 16-bit mono PCM at the set's rate, and for content
-        that is not what `dataset.json` or `expected_sha256` names.
+        number), a clip that is empty or not of the set's format, and for content that
+        is not what `dataset.json` or `expected_sha256` names.
         """
         header = parse_header(_read(folder / HEADER_NAME), str(folder / HEADER_NAME))
         manifest = _read(folder / MANIFEST_NAME)
-        rows = parse_rows(manifest, str(folder / MANIFEST_NAME))
+        rows = parse_rows(manifest, str(folder / MANIFEST_NAME), header.kind)
         if len(rows) != header.count:
             raise UserError(
                 f"{MANIFEST_NAME} has {len(rows)} lines, but {HEADER_NAME} says {header.count}",
@@ -79,17 +94,37 @@ class SpeechDataset:
         sha256 = hashlib.sha256(canonical_json(sorted(digests.items()))).hexdigest()
         _check_hash(folder, sha256, header.sha256, expected_sha256)
         frozen = MappingProxyType(digests)
-        return cls(folder, header.name, header.sample_rate, sha256, utterances, frozen)
+        rate = header.sample_rate
+        return cls(folder, header.name, header.kind, rate, sha256, utterances, frozen)
 
-    def waveform(self, utterance: Utterance) -> NDArray[np.float32]:
-        """The clip, float32 [samples] in [-1, 1), from bytes that are still those of `sha256`.
+    def question(self, utterance: Utterance) -> NDArray[Any]:
+        """What a client would send, from bytes that are still those of `sha256`.
 
-        Raises IntegrityError when the file changed after the set was read.
+        Sound is float32 [samples] in [-1, 1); video is float32 [frames, height, width, 1] in
+        [0, 1]; a text is its UTF-8 bytes, object [1]. Raises IntegrityError when the file
+        changed after the set was read.
         """
-        content = _read(utterance.audio)
-        path = utterance.audio.relative_to(self.folder).as_posix()
+        if utterance.file is None:
+            return np.array([utterance.source.encode()], dtype=np.object_)
+        return self._decoded(utterance.file)
+
+    def clean(self, utterance: Utterance) -> NDArray[np.float32]:
+        """The recording without noise, float32 [samples]; raises as `question` does."""
+        if utterance.clean is None:
+            raise UserError(f"utterance {utterance.id!r} has no clean recording", where=self.name)
+        return self._decoded(utterance.clean)
+
+    def shared_with(self, digests: Collection[str]) -> tuple[str, ...]:
+        """Ids of utterances whose content is among `digests`."""
+        return tuple(one.id for one in self.utterances if one.sha256 in digests)
+
+    def _decoded(self, file: Path) -> NDArray[np.float32]:
+        content = _read(file)
+        path = file.relative_to(self.folder).as_posix()
         if hashlib.sha256(content).hexdigest() != self.digests[path]:
             raise IntegrityError("the clip changed after the set was read", where=path)
+        if self.kind == "video":
+            return decode_video(content, path)[..., None].astype(np.float32) / np.float32(255)
         return to_waveform(decode_clip(content, self.sample_rate, path))
 
 
@@ -105,21 +140,39 @@ def _read(path: Path) -> bytes:
 
 
 def _read_utterance(folder: Path, row: Row, header: Header, digests: dict[str, str]) -> Utterance:
-    path = folder / row.audio_filepath
-    content = _read(path)
-    digests[row.audio_filepath] = hashlib.sha256(content).hexdigest()
-    duration = decode_clip(content, header.sample_rate, str(path)).size / header.sample_rate
-    if abs(duration - row.duration) > _DURATION_TOLERANCE_S:
+    for name in row.paths:
+        content = _read(folder / name)
+        digests[name] = hashlib.sha256(content).hexdigest()
+        _check_duration(folder / name, content, row, header)
+    source = row.source if isinstance(row, TextRow) else ""
+    return Utterance(
+        id=row.id,
+        file=folder / row.path if row.path else None,
+        text=row.text,
+        duration_s=row.seconds,
+        columns=MappingProxyType(row.columns),
+        sha256=digests[row.path] if row.path else hashlib.sha256(source.encode()).hexdigest(),
+        source=source,
+        clean=folder / row.clean_filepath if isinstance(row, NoisySpeechRow) else None,
+    )
+
+
+def _check_duration(path: Path, content: bytes, row: Row, header: Header) -> None:
+    if header.kind == "video":
+        length = len(decode_video(content, str(path)))
+    else:
+        length = decode_clip(content, header.sample_rate, str(path)).size
+    duration = length / header.sample_rate
+    if abs(duration - row.seconds) > _DURATION_TOLERANCE_S:
         raise UserError(
-            f"the clip lasts {duration:.3f} s, but {MANIFEST_NAME} says {row.duration:.3f} s",
+            f"the clip lasts {duration:.3f} s, but {MANIFEST_NAME} says {row.seconds:.3f} s",
             where=str(path),
         )
-    return Utterance(row.id, path, row.text, duration, MappingProxyType(row.columns))
 
 
 def _compare_files(folder: Path, rows: tuple[Row, ...]) -> None:
     found = _files_of(folder)
-    named = {HEADER_NAME, MANIFEST_NAME} | {row.audio_filepath for row in rows}
+    named = {HEADER_NAME, MANIFEST_NAME} | {name for row in rows for name in row.paths}
     if missing := sorted(named - found):
         raise UserError(
             f"the file is missing ({len(missing)} in all)",

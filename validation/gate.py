@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from validation.answers import Answer
     from validation.contracts import ContractReport
-    from validation.dataset import SpeechDataset
+    from validation.dataset import Dataset
     from validation.policy import GatePolicy
 
 __all__ = ["Check", "GateReport", "judge"]
@@ -29,7 +29,7 @@ __all__ = ["Check", "GateReport", "judge"]
 
 def judge(
     policy: GatePolicy,
-    dataset: SpeechDataset,
+    dataset: Dataset,
     candidate: Sequence[Answer],
     *,
     parent: Sequence[Answer] | None = None,
@@ -45,7 +45,7 @@ def judge(
     check in the report.
     """
     slices = slices_of(policy, dataset)
-    scores = score_answers(dataset.utterances, candidate, policy.normaliser)
+    scores = score_answers(dataset, candidate, policy.normaliser)
     checks = list(_contract_checks(contract))
     metrics: dict[str, float] = {}
     poorest: tuple[WorstUtterance, ...] = ()
@@ -55,7 +55,7 @@ def judge(
         checks.append(error_check("answers", f"no utterance was answered: {candidate[0].error}"))
     else:
         baselines = {
-            name: score_answers(dataset.utterances, answers, policy.normaliser)
+            name: score_answers(dataset, answers, policy.normaliser)
             for name, answers in (("parent", parent), ("production", production))
             if answers is not None
         }

@@ -19,6 +19,7 @@ HEADER_NAME = "dataset.json"
 MANIFEST_NAME = "manifest.jsonl"
 
 Text = Annotated[str, Field(min_length=1)]
+DatasetKind = Literal["speech", "noisy-speech", "video", "text"]
 
 
 class Header(BaseModel):
@@ -27,9 +28,9 @@ class Header(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: Text
-    kind: Literal["speech"]
+    kind: DatasetKind
     sample_rate: int = Field(gt=0, le=384_000)
-    """Hertz."""
+    """Hertz; frames a second of video; 1 for text."""
     count: int = Field(gt=0)
     """Utterances."""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -43,9 +44,6 @@ class Row(BaseModel):
     __pydantic_extra__: dict[str, str]
 
     id: Text
-    audio_filepath: Text
-    duration: float = Field(gt=0, allow_inf_nan=False)
-    """Seconds."""
     text: str
     speaker: Text
 
@@ -53,6 +51,82 @@ class Row(BaseModel):
     def columns(self) -> dict[str, str]:
         """Everything that describes the utterance, by column name."""
         return {"speaker": self.speaker, **(self.model_extra or {})}
+
+    @property
+    def path(self) -> str:
+        """The file that is asked, empty for a text."""
+        return ""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every file of the line, what is asked first."""
+        return (self.path,) if self.path else ()
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts; 0 for a text."""
+        return 0.0
+
+
+class SpeechRow(Row):
+    """A recording and what was said."""
+
+    audio_filepath: Text
+    duration: float = Field(gt=0, allow_inf_nan=False)
+    """Seconds."""
+
+    @property
+    def path(self) -> str:
+        """The recording."""
+        return self.audio_filepath
+
+    @property
+    def seconds(self) -> float:
+        """See Row."""
+        return self.duration
+
+
+class NoisySpeechRow(SpeechRow):
+    """A noisy recording, and the same without the noise."""
+
+    clean_filepath: Text
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """See Row."""
+        return (self.audio_filepath, self.clean_filepath)
+
+
+class VideoRow(Row):
+    """Frames of a mouth and what it said."""
+
+    video_filepath: Text
+    duration: float = Field(gt=0, allow_inf_nan=False)
+    """Seconds."""
+
+    @property
+    def path(self) -> str:
+        """The frames."""
+        return self.video_filepath
+
+    @property
+    def seconds(self) -> float:
+        """See Row."""
+        return self.duration
+
+
+class TextRow(Row):
+    """A text, and what should become of it."""
+
+    source: Text
+
+
+_ROWS: dict[str, type[Row]] = {
+    "speech": SpeechRow,
+    "noisy-speech": NoisySpeechRow,
+    "video": VideoRow,
+    "text": TextRow,
+}
 
 
 def parse_header(content: bytes, where: str) -> Header:
@@ -63,33 +137,40 @@ def parse_header(content: bytes, where: str) -> Header:
         raise UserError(_first_mistake(error), where=where) from error
 
 
-def parse_rows(content: bytes, where: str) -> tuple[Row, ...]:
-    """Read `manifest.jsonl`. Raises UserError with the number of the first bad line."""
+def parse_rows(content: bytes, where: str, kind: DatasetKind = "speech") -> tuple[Row, ...]:
+    """Read the `manifest.jsonl` of a set of this kind.
+
+    Raises UserError with the number of the first bad line.
+    """
     lines = content.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
     if not lines:
         raise UserError("the set holds no utterance", where=where)
-    rows = tuple(_parse_row(line, f"{where}:{number}") for number, line in enumerate(lines, 1))
+    shape = _ROWS[kind]
+    rows = tuple(
+        _parse_row(shape, line, f"{where}:{number}") for number, line in enumerate(lines, 1)
+    )
     _refuse_repeats([row.id for row in rows], "id", where)
-    _refuse_repeats([row.audio_filepath for row in rows], "audio file", where)
+    for files in zip(*(row.paths for row in rows), strict=True):
+        _refuse_repeats(files, "file", where)
     return rows
 
 
-def _parse_row(line: bytes, where: str) -> Row:
+def _parse_row(shape: type[Row], line: bytes, where: str) -> Row:
     try:
-        row = Row.model_validate_json(line)
+        row = shape.model_validate_json(line)
     except ValidationError as error:
         raise UserError(_first_mistake(error), where=where) from error
     if not row.text.strip():
         raise UserError(f"utterance {row.id!r} has an empty reference", where=where)
-    path = PurePosixPath(row.audio_filepath)
-    unsafe = path.is_absolute() or ".." in path.parts or "\\" in row.audio_filepath
-    if unsafe or path.as_posix() != row.audio_filepath:
-        raise UserError(
-            f"audio_filepath {row.audio_filepath!r} is not a plain path inside the set's folder",
-            where=where,
-        )
+    for name in row.paths:
+        path = PurePosixPath(name)
+        unsafe = path.is_absolute() or ".." in path.parts or "\\" in name
+        if unsafe or path.as_posix() != name:
+            raise UserError(
+                f"the file {name!r} is not a plain path inside the set's folder", where=where
+            )
     return row
 
 

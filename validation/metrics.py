@@ -10,13 +10,12 @@ import re
 from typing import TYPE_CHECKING
 
 from validation.evidence import Check, WorstUtterance, rounded
+from validation.questions import OVER
+from validation.scoring import worst_first
 from validation.slices import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from validation.answers import Answer
     from validation.dataset import Utterance
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from validation.slices import Slice
 
 WORST_SHOWN = 10
+COUNTED = ("substitutions", "deletions", "insertions", "words")
+"""What is counted of an utterance that is shown."""
 
 
 def metrics_of(
@@ -33,7 +34,7 @@ def metrics_of(
 
     A rate without a reference token is left out. Differences to baselines are those of checks.
     """
-    metrics: dict[str, float] = {}
+    metrics = {name: rounded(value) for name, value in scores.numbers.items()}
     for part in slices:
         suffix = "" if part.name == WHOLE else "." + re.sub(r"[^\w.-]", "_", _dotted(part.name))
         found = _numbers(scores, part)
@@ -41,7 +42,7 @@ def metrics_of(
     return metrics | {
         check.name: check.value
         for check in checks
-        if check.name.startswith("wer_over_") and check.slice == WHOLE and check.value is not None
+        if OVER in check.name and check.slice == WHOLE and check.value is not None
     }
 
 
@@ -49,22 +50,16 @@ def worst_utterances(
     utterances: Sequence[Utterance], scores: Scores, answers: Sequence[Answer]
 ) -> tuple[WorstUtterance, ...]:
     """At most ten utterances with errors, most errors first, then by id."""
-    errors = scores.word_errors
     reasons = {answer.id: answer.error for answer in answers}
-    order = sorted(range(errors.size), key=lambda row: (-errors[row], utterances[row].id))
     return tuple(
         WorstUtterance(
             id=utterances[row].id,
             reference=scores.references[row],
             hypothesis=scores.hypotheses[row],
-            substitutions=int(scores.substitutions[row]),
-            deletions=int(scores.deletions[row]),
-            insertions=int(scores.insertions[row]),
-            words=int(scores.words[row]),
             error=reasons[utterances[row].id],
+            **{name: int(scores.counts[name][row]) for name in COUNTED},
         )
-        for row in order[:WORST_SHOWN]
-        if errors[row]
+        for row in (worst_first(scores, utterances)[:WORST_SHOWN] if scores.references else ())
     )
 
 
@@ -75,22 +70,13 @@ def _dotted(name: str) -> str:
 
 def _numbers(scores: Scores, part: Slice) -> dict[str, float]:
     members = part.members
-
-    def summed(column: NDArray[np.int64] | NDArray[np.bool_]) -> int:
-        return int(column[members].sum())
-
-    spoken = summed(scores.words > 0)
-    rates = {
-        "wer": (summed(scores.word_errors), summed(scores.words)),
-        "cer": (summed(scores.character_errors), summed(scores.characters)),
-        "empty": (summed(scores.empty), spoken),
-        "failed": (summed(scores.failed), members.size),
+    sums = {
+        name: (float(rate.over[members].sum()), float(rate.under[members].sum()))
+        for name, rate in scores.rates.items()
     }
-    return {name: rounded(over / under) for name, (over, under) in rates.items() if under} | {
-        "substitutions": summed(scores.substitutions),
-        "deletions": summed(scores.deletions),
-        "insertions": summed(scores.insertions),
-        "words": summed(scores.words),
-        "utterances": int(members.size),
-        "clusters": part.cluster_count,
-    }
+    sums["failed"] = (int(scores.failed[members].sum()), members.size)
+    return (
+        {name: rounded(over / under) for name, (over, under) in sums.items() if under}
+        | {name: int(column[members].sum()) for name, column in scores.counts.items()}
+        | {"utterances": int(members.size), "clusters": part.cluster_count}
+    )

@@ -25,17 +25,23 @@ class Limits(BaseModel):
     """Word error rate."""
     cer: Rate | None = None
     """Character error rate."""
+    wrong: Rate | None = None
+    """Share of utterances whose answer is not the reference, word for word."""
     empty: Rate | None = None
     """Share of utterances with words that were answered with none."""
+    noise_left: Rate | None = None
+    """Energy of the noise after cleaning over that before."""
 
     def named(self) -> dict[str, float]:
         """Only the limits that were set, by metric."""
-        limits = {"wer": self.wer, "cer": self.cer, "empty": self.empty}
-        return {name: limit for name, limit in limits.items() if limit is not None}
+        return {name: limit for name, limit in self if limit is not None}
 
 
 class Margins(BaseModel):
-    """How much worse the candidate may be than others on the same utterances, absolute WER."""
+    """How much worse the candidate may be than others on the same utterances, absolute.
+
+    In WER, or in `noise_left` where sound is cleaned.
+    """
 
     model_config = _FROZEN
 

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
     from validation.answers import Answer
     from validation.contracts import ContractReport
-    from validation.dataset import SpeechDataset
+    from validation.dataset import Dataset
     from validation.policy import GatePolicy
 
 METHOD = (
     "two-sided interval: the widest of a studentised cluster bootstrap, Student's t over clusters "
     "and, above, the exact binomial bound; paired for differences"
 )
-_PACKAGES = ("numpy", "rapidfuzz", "scipy")
+_PACKAGES = ("numpy", "rapidfuzz", "sacrebleu", "scipy")
 
 
 def provenance_of(
     policy: GatePolicy,
-    dataset: SpeechDataset,
+    dataset: Dataset,
     answers: Mapping[str, Sequence[Answer] | None],
     contract: ContractReport | None,
     digests: Mapping[str, str],
@@ -62,8 +62,8 @@ def provenance_of(
 
 
 def answers_digest(answers: Sequence[Answer]) -> str:
-    """SHA-256 of what is judged: canonical JSON of the sorted [id, text, error]."""
-    judged = sorted([answer.id, answer.text, answer.error] for answer in answers)
+    """SHA-256 of what is judged: canonical JSON of the sorted [id, text, error, samples]."""
+    judged = sorted([one.id, one.text, one.error, one.samples] for one in answers)
     return hashlib.sha256(canonical_json(judged)).hexdigest()
 
 

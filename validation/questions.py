@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from validation.policy import GatePolicy
 
-    Column = NDArray[np.int64] | NDArray[np.bool_]
+OVER = "_over_"
+"""Parts the metric from the baseline in the name of a margin's check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,13 @@ def _limit_checks(case: Case) -> Iterator[Check]:
     for part in case.slices:
         limits = case.policy.limits if part.name == WHOLE else case.policy.slice_limits
         for metric, limit in limits.named().items():
-            yield _too_few(case, metric, part, limit) or judge_limit(
-                metric, part.name, _rate(case, metric, part), limit
-            )
+            if metric not in case.candidate.rates:
+                known = ", ".join(case.candidate.rates)
+                yield error_check(metric, f"this set has {known}", part=part.name)
+            else:
+                yield _too_few(case, metric, part, limit) or judge_limit(
+                    metric, part.name, _rate(case, metric, part), limit
+                )
 
 
 def _compared(policy: GatePolicy) -> tuple[str, ...]:
@@ -86,7 +91,7 @@ def _compared(policy: GatePolicy) -> tuple[str, ...]:
 
 
 def _margin_checks(case: Case, name: str) -> Iterator[Check]:
-    check = f"wer_over_{name}"
+    check = f"{case.candidate.metric}{OVER}{name}"
     baseline = _baseline(case, name)
     if isinstance(baseline, Scores):
         yield from _compare(case, check, name, baseline)
@@ -124,7 +129,7 @@ def _too_few(case: Case, name: str, part: Slice, limit: float) -> Check | None:
     policy = case.policy
     utterances = policy.min_utterances - part.members.size
     clusters = policy.min_clusters - part.cluster_count
-    if not case.candidate.words[part.members].any():
+    if not case.candidate.compared.under[part.members].any():
         return error_check(name, "no reference has a word after normalising", part=part.name)
     if utterances <= 0 and clusters <= 0:
         return None
@@ -140,34 +145,29 @@ def _too_few(case: Case, name: str, part: Slice, limit: float) -> Check | None:
 
 
 def _rate(case: Case, metric: str, part: Slice) -> Estimate:
-    scores = case.candidate
-    columns: dict[str, tuple[Column, Column]] = {
-        "wer": (scores.word_errors, scores.words),
-        "cer": (scores.character_errors, scores.characters),
-        "empty": (scores.empty, scores.words > 0),
-    }
-    return _estimate(case.policy, *columns[metric], part, None)
+    rate = case.candidate.rates[metric]
+    return _estimate(case.policy, rate.over, rate.under, part, None)
 
 
 def _difference(case: Case, baseline: Scores, part: Slice) -> Estimate:
-    ours, theirs = case.candidate.word_errors, baseline.word_errors
+    ours, theirs = case.candidate.compared.over, baseline.compared.over
     wrong = np.concatenate([ours[part.members], theirs[part.members]])
     wrong = wrong[wrong > 0]
     # Identical transcripts: a changed one would cost what wrong ones cost here.
     cost = float(wrong.mean()) if wrong.size else None
-    return _estimate(case.policy, ours - theirs, case.candidate.words, part, cost)
+    return _estimate(case.policy, ours - theirs, case.candidate.compared.under, part, cost)
 
 
 def _estimate(
     policy: GatePolicy,
-    over: Column,
-    under: Column,
+    over: NDArray[np.float64],
+    under: NDArray[np.float64],
     part: Slice,
     fault_cost: float | None,
 ) -> Estimate:
     return estimate_rate(
-        over[part.members].astype(np.float64),
-        under[part.members].astype(np.float64),
+        over[part.members],
+        under[part.members],
         part.clusters,
         confidence=policy.confidence,
         resamples=policy.resamples,

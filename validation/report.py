@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from validation.evidence import Check, GateReport
+from validation.questions import OVER
 from validation.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def markdown_summary(report: GateReport) -> str:
 
 
 def _row(check: Check) -> ReportRow:
-    signed = check.name.startswith("wer_over_")
+    signed = OVER in check.name
     known = check.low is not None and check.high is not None
     interval = f"{_percent(check.low, signed)} to {_percent(check.high, signed)}"
     return ReportRow(

@@ -16,7 +16,7 @@ from validation.bootstrap import cluster_codes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from validation.dataset import SpeechDataset
+    from validation.dataset import Dataset
     from validation.policy import GatePolicy
 
 WHOLE = "all"
@@ -46,7 +46,13 @@ class Slice:
         return Slice(self.name, self.members[mask], clusters.astype(np.intp))
 
 
-def slices_of(policy: GatePolicy, dataset: SpeechDataset) -> tuple[Slice, ...]:
+def whole(dataset: Dataset) -> Slice:
+    """Every utterance, each its own cluster."""
+    every = np.arange(len(dataset.utterances), dtype=np.intp)
+    return Slice(WHOLE, every, every)
+
+
+def slices_of(policy: GatePolicy, dataset: Dataset) -> tuple[Slice, ...]:
     """The whole set, then every value of every slice column, each column's in sorted order.
 
     Raises UserError when an utterance lacks a column that the policy names.
@@ -63,7 +69,9 @@ def slices_of(policy: GatePolicy, dataset: SpeechDataset) -> tuple[Slice, ...]:
     return tuple(slices)
 
 
-def _column(dataset: SpeechDataset, column: str) -> list[str]:
+def _column(dataset: Dataset, column: str) -> list[str]:
+    if column == "id":
+        return [utterance.id for utterance in dataset.utterances]
     for utterance in dataset.utterances:
         if column not in utterance.columns:
             raise UserError(

@@ -13,5 +13,6 @@ only_group() { "$uv" pip compile --quiet --python-version 3.11 --generate-hashes
     --no-header --no-annotate --output-file "$1.lock" "${@:2}" --group "../../pyproject.toml:$1"; }
 compile control.lock --group ../../pyproject.toml:dev
 only_group converter --no-emit-package torch ${TORCH_WHEELS:+--find-links "$TORCH_WHEELS"}
+only_group keras
 only_group serving
 only_group bootstrap

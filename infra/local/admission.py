@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 from canary.ports import Admission, RevisionState
 from infra.inference import score
 from infra.local import triton_api
+from infra.local.triton import triton_models
+from model_repository.building import describe_release
 from model_repository.golden import GoldenSet
 from model_repository.layout import ReleaseLayout
 from model_repository.publishing import verify_release
+from pipelines.conversion.kinds import kind_of
 from registry.errors import EngineError, IntegrityError
 from registry.signature import VerifyingKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from canary.ports import RevisionStatus
     from infra.local.triton import Endpoints
@@ -56,7 +59,8 @@ def _checks(
     ready = status.state is RevisionState.READY and endpoints is not None
     yield "ready", ready, "warmed up" if ready else f"{status.state}: {status.detail}".rstrip(": ")
     if endpoints is not None:
-        yield _check_version(endpoints, model, release)
+        models = triton_models(workspace.repository, model, release)
+        yield _check_versions(endpoints, models, release)
         yield _check_golden(workspace, endpoints, model, release)
 
 
@@ -78,11 +82,15 @@ def _check_bytes(workspace: Workspace, model: str, release: int) -> Check:
     )
 
 
-def _check_version(endpoints: Endpoints, model: str, release: int) -> Check:
-    served = triton_api.served_versions(endpoints, model)
-    if served == (str(release),):
-        return "version", True, f"serves version {release} only"
-    return "version", False, f"serves {', '.join(served) or 'nothing'} instead of {release}"
+def _check_versions(endpoints: Endpoints, models: Sequence[str], release: int) -> Check:
+    for model in models:
+        served = triton_api.served_versions(endpoints, model)
+        if served != (str(release),):
+            of_part = f" of {model}" if len(models) > 1 else ""
+            found = ", ".join(served) or "nothing"
+            return "version", False, f"serves {found} instead of {release}{of_part}"
+    parts = "" if len(models) == 1 else f" of each of {', '.join(models)}"
+    return "version", True, f"serves version {release} only{parts}"
 
 
 def _check_golden(workspace: Workspace, endpoints: Endpoints, model: str, release: int) -> Check:
@@ -92,7 +100,8 @@ def _check_golden(workspace: Workspace, endpoints: Endpoints, model: str, releas
         answers = score(
             endpoints.grpc_address,
             model,
-            ((one.id, one.waveform) for one in golden.requests),
+            kind_of(describe_release(layout.folder)["kind"]).interface,
+            ((one.id, one.question) for one in golden.requests),
             in_flight=_IN_FLIGHT,
             timeout_s=GOLDEN_TIMEOUT_S,
             version=release,

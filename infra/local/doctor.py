@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from infra.environments.locks import ENVIRONMENTS
 from infra.local import triton
+from infra.local.triton_backends import backend_folder
 from registry.errors import PermanentEngineError, SluiceError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _environments() -> Iterator[Check]:
 def _engines() -> Iterator[Check]:
     yield _runs("Triton server", triton.server_binary(), "--help")
     try:
-        stub = triton.backend_folder() / "python" / "triton_python_backend_stub"
+        stub = backend_folder() / "python" / "triton_python_backend_stub"
     except PermanentEngineError as error:
         yield Check("Triton's Python backend", ok=False, detail=error.what, remedy="make setup")
     else:

@@ -21,10 +21,11 @@ from infra.local.envoy_telemetry import EnvoyTelemetry
 from infra.local.log_words import last_words
 from infra.local.revisions import RevisionRecords
 from infra.local.supervision import Program
+from model_repository.layout import parts
 from registry.errors import FencedError, PermanentEngineError, RetryableEngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from canary.ports import Route
@@ -68,6 +69,7 @@ class EnvoyRouter(Router):
 
     def __init__(self, workspace: Workspace) -> None:
         self._run = workspace.run
+        self._repository = workspace.repository
         self._files = EnvoyFiles(workspace.run)
         self._records = RevisionRecords(workspace.run)
         self._log = workspace.logs / f"{PROGRAM}.log"
@@ -91,11 +93,11 @@ class EnvoyRouter(Router):
                 self._files.write_clusters(known | wanted)
                 self._wait_taken(admin, rejections)
             if changed != routes:
-                self._files.write_routes(changed)
+                self._write_routes(changed)
             try:
                 self._wait_taken(admin, rejections)
             except PermanentEngineError:
-                self._files.write_routes(routes)
+                self._write_routes(routes)
                 raise
             if (known | wanted).keys() != wanted.keys():
                 self._files.write_clusters(wanted)
@@ -109,12 +111,27 @@ class EnvoyRouter(Router):
         return None
 
     def refresh(self) -> None:
-        """Tell Envoy where the running revisions listen now; routes stay as they are."""
+        """Tell Envoy where the running revisions listen now; routes stay as they are.
+
+        A table that another version of Sluice wrote is written as this one does.
+        """
         with self._locked():
-            known = self._files.clusters()
-            clusters = wanted_clusters(self._files.routes(), self._records.all(), known)
+            known, routes = self._files.clusters(), self._files.routes()
+            clusters = wanted_clusters(routes, self._records.all(), known)
             if clusters != known:
                 self._files.write_clusters(clusters)
+            if routes:
+                self._write_routes(routes)
+
+    def _write_routes(self, routes: Mapping[str, Route]) -> None:
+        self._files.write_routes(
+            routes, {model: self._parts(route) for model, route in routes.items()}
+        )
+
+    def _parts(self, route: Route) -> frozenset[str]:
+        """Suffixes of the further Triton models that a routed release has."""
+        names = (parts(self._repository, route.model, share.release) for share in route.shares)
+        return frozenset(name.rpartition(".")[2] for found in names for name in found)
 
     def _wait_taken(self, admin: EnvoyAdmin, rejections: int) -> None:
         """Wait until Envoy uses both files as they are on disk."""

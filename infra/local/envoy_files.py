@@ -69,9 +69,9 @@ class EnvoyFiles:
         """Version of the cluster file on disk; empty without one."""
         return _version_on_disk(self._clusters)
 
-    def write_routes(self, routes: Mapping[str, Route]) -> str:
-        """Replace the route table; returns its version."""
-        return _write(self._routes, [route_table(routes.values())])
+    def write_routes(self, routes: Mapping[str, Route], parts: Mapping[str, frozenset[str]]) -> str:
+        """Replace the route table, `parts` as `route_table` takes them; returns its version."""
+        return _write(self._routes, [route_table(routes.values(), parts)])
 
     def write_clusters(self, clusters: Clusters) -> str:
         """Replace the cluster file; returns its version."""

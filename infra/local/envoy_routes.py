@@ -6,13 +6,14 @@ leave the revision's own port. Pure: routes in, Envoy's JSON out, and back.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from canary.ports import Route, Share
 from infra.local.envoy_clusters import DIRECT, INFER, cluster_name, revision_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 Json = dict[str, Any]
 
@@ -33,10 +34,17 @@ _COUNTED = "counted "
 """Starts the name of the one route of each model that is read back."""
 
 
-def route_table(routes: Iterable[Route]) -> Json:
-    """The RouteConfiguration for `routes`, at most one for each model."""
+def route_table(
+    routes: Iterable[Route], parts: Mapping[str, frozenset[str]] = MappingProxyType({})
+) -> Json:
+    """The RouteConfiguration for `routes`, at most one for each model.
+
+    `parts` are, by model, those (`network`, `stream`) that one of its routed releases has.
+    """
     known = sorted(routes, key=lambda route: route.model)
-    rules = [rule for route in known for rule in _model_rules(route)]
+    rules = [
+        rule for route in known for rule in _model_rules(route, parts.get(route.model, frozenset()))
+    ]
     return {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": ROUTE_TABLE,
@@ -71,11 +79,14 @@ def _route_of(rule: Json) -> Route:
     return Route(model, tuple(shares), token)
 
 
-def _model_rules(route: Route) -> Iterator[Json]:
+def _model_rules(route: Route, parts: frozenset[str]) -> Iterator[Json]:
     """A model's rules, the narrow ones first: Envoy takes the first that matches.
 
     Paths are compared whole; Envoy refuses regular expressions as long as a model's name may be.
+    A part named `network` is reached by its model alone, so no rule names it.
     """
+    if "network" in parts:
+        yield from _unreadable_rules(route.model)
     yield from _pinned_rules(route)
     rest = f"/v2/models/{route.model}"
     yield {
@@ -84,9 +95,9 @@ def _model_rules(route: Route) -> Iterator[Json]:
         "match": {"path": f"{rest}/infer"},
         **_weighted(route, "http", INFER),
     }
-    yield {"match": {"path": f"{rest}/generate"}, **_weighted(route, "http", INFER)}
-    streamed = _weighted(route, "http", INFER, stream=True)
-    yield {"match": {"path": f"{rest}/generate_stream"}, **streamed}
+    yield from _generating_rules(route, rest)
+    if "stream" in parts:
+        yield from _generating_rules(route, f"{rest}.stream")
     for probe in _REST_PROBES:
         yield {"match": {"path": rest + probe}, **_weighted(route, "http", DIRECT)}
     yield {"match": _grpc("ModelInfer", route.model), **_weighted(route, "grpc", INFER)}
@@ -98,6 +109,27 @@ def _model_rules(route: Route) -> Iterator[Json]:
     for method in _MODEL_PROBES:
         yield {"match": _grpc(method, route.model), **_weighted(route, "grpc", DIRECT)}
     yield _refusal({"path_separated_prefix": rest}, 403, _NOT_OFFERED)
+
+
+def _unreadable_rules(model: str) -> Iterator[Json]:
+    """Refuse what could name a hidden part where the front door cannot read it."""
+    unread = "this model takes no streams and no compressed requests"
+    stream = _grpc("ModelStreamInfer", model)
+    yield _refusal(stream, 403, unread, grpc_status=_PERMISSION_DENIED)
+    for method in ("ModelInfer", *_MODEL_PROBES):
+        match = _grpc(method, model)
+        match["headers"] += [
+            {"name": "grpc-encoding", "present_match": True},
+            {"name": "grpc-encoding", "string_match": {"exact": "identity"}, "invert_match": True},
+        ]
+        yield _refusal(match, 403, unread, grpc_status=_PERMISSION_DENIED)
+
+
+def _generating_rules(route: Route, rest: str) -> Iterator[Json]:
+    """The HTTP generate extension of the Triton model at `rest`: whole, and as it comes."""
+    yield {"match": {"path": f"{rest}/generate"}, **_weighted(route, "http", INFER)}
+    streamed = _weighted(route, "http", INFER, stream=True)
+    yield {"match": {"path": f"{rest}/generate_stream"}, **streamed}
 
 
 def _pinned_rules(route: Route) -> Iterator[Json]:

@@ -17,6 +17,8 @@ from infra.local.log_words import last_words
 from infra.local.revisions import RevisionRecords
 from infra.local.shared_memory import region_prefix, remove_regions
 from infra.local.supervision import Phase, Program, Supervisor
+from infra.local.triton_api import CacheStatistics
+from model_repository.layout import ReleaseLayout
 from registry.errors import PermanentEngineError, RetryableEngineError
 
 if TYPE_CHECKING:
@@ -81,13 +83,24 @@ class LocalFleet(Fleet):
             return RevisionStatus(RevisionState.ABSENT)
         if not process.up:
             return self._status_of_ended(model, release, process)
-        if triton_api.is_ready(endpoints, model, release):
-            return RevisionStatus(RevisionState.READY, restarts=process.restarts)
-        if reason := triton_api.load_failure(endpoints, model):
+        models = triton.triton_models(self._workspace.repository, model, release)
+        if triton_api.is_ready(endpoints, models, release):
+            devices = triton_api.devices(endpoints)
+            return RevisionStatus(RevisionState.READY, "", process.restarts, devices)
+        if reason := triton_api.load_failure(endpoints, models):
             if reason == triton_api.NOT_LOADED:
                 reason = self._last_words(model, release) or reason
             return RevisionStatus(RevisionState.FAILED, reason, process.restarts)
         return RevisionStatus(RevisionState.STARTING, "loading", process.restarts)
+
+    def cache(self, model: str, release: int) -> CacheStatistics:
+        """What the response cache of the revision did since it started; zeros without one."""
+        endpoints = self._records.find(model, release)
+        if endpoints is None:
+            return CacheStatistics()
+        models = triton.triton_models(self._workspace.repository, model, release)
+        found = [triton_api.cache_statistics(endpoints, one) for one in models]
+        return CacheStatistics(sum(one.hits for one in found), sum(one.misses for one in found))
 
     def admit(self, model: str, release: int) -> Admission:
         """Check hash, readiness, version and golden answers, in this order."""
@@ -130,12 +143,12 @@ class LocalFleet(Fleet):
         return last_words(self._supervisor.log(program_name(model, release)))
 
     def _require_published(self, model: str, release: int) -> None:
-        folder = self._workspace.repository / model
-        for path in (folder / str(release), folder / "configs" / f"r{release}.pbtxt"):
-            if not path.exists():
-                raise PermanentEngineError(
-                    f"release {release} of {model} is not published", where=str(path)
-                )
+        for layout in ReleaseLayout(self._workspace.repository, model, release).whole:
+            for path in (layout.folder, layout.config):
+                if not path.exists():
+                    raise PermanentEngineError(
+                        f"release {release} of {model} is not published", where=str(path)
+                    )
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -5,8 +5,12 @@
 local UNARY = { ModelInfer = true, ModelReady = true, ModelMetadata = true, ModelConfig = true }
 local FRAME = 5 -- Compression flag and length stand before the message.
 local MOST_FIELDS = 1000
+local LARGEST_TAG = 4294967296 -- Receivers drop a larger one's upper bits and see another field.
 
 local function varint(body, offset, length)
+  if offset >= length then
+    return nil, length
+  end
   local value, shift = 0, 1
   local bytes = body:getBytes(offset, math.min(10, length - offset))
   for index = 1, #bytes do
@@ -20,39 +24,46 @@ local function varint(body, offset, length)
   return nil, length
 end
 
--- The texts of fields 1 and 2; other fields are stepped over, whatever their order.
+-- The message's texts of fields 1 and 2 as its receiver will read them: of several the last one
+-- counts. Nothing when the message cannot be read to its end, so that it names no model at all.
 local function name_and_version(body, length)
   local texts, offset = {}, FRAME
   for _ = 1, MOST_FIELDS do
-    if offset >= length or (texts[1] and texts[2]) then
-      break
+    if offset == length then
+      return texts[1], texts[2]
     end
     local tag, size
     tag, offset = varint(body, offset, length)
-    if tag == nil then
-      break
+    if tag == nil or tag >= LARGEST_TAG then
+      return
     end
     local field, kind = math.floor(tag / 8), tag % 8
-    if kind == 2 and offset < length then
+    if kind == 0 then
+      size, offset = varint(body, offset, length)
+      if size == nil then
+        return
+      end
+    elseif kind == 1 or kind == 5 then
+      offset = offset + (kind == 1 and 8 or 4)
+    elseif kind == 2 then
       size, offset = varint(body, offset, length)
       if size == nil or offset + size > length then
-        break
+        return
       end
-      if field <= 2 and size > 0 and size < 256 then
-        texts[field] = body:getBytes(offset, size)
+      if field == 1 or field == 2 then
+        texts[field] = size > 0 and size < 256 and body:getBytes(offset, size) or nil
       end
       offset = offset + size
-    elseif kind == 0 and offset < length then
-      size, offset = varint(body, offset, length)
-    elseif kind == 1 then
-      offset = offset + 8
-    elseif kind == 5 then
-      offset = offset + 4
     else
-      break
+      return
     end
   end
-  return texts[1], texts[2]
+end
+
+-- Whether the body is one message: its receiver would read no further than the first.
+local function is_one_message(body, length)
+  local a, b, c, d = body:getBytes(1, 4):byte(1, 4)
+  return ((a * 256 + b) * 256 + c) * 256 + d == length - FRAME
 end
 
 local function set(headers, name, value)
@@ -73,7 +84,7 @@ function envoy_on_request(handle)
     return -- Compressed: the name is the one in the header x-model, as for streams.
   end
   local name, version
-  if length > FRAME then
+  if length > FRAME and is_one_message(body, length) then
     name, version = name_and_version(body, length)
   end
   local headers = handle:headers() -- Taken anew: waiting for the body made an older one stale.

@@ -23,6 +23,8 @@ from registry.errors import PermanentEngineError, RetryableEngineError
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from infra.local.triton_api import CacheStatistics
+
 LOAD_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 15.0
 _POLL_S = 0.02
@@ -61,6 +63,15 @@ class PrivateRevision:
     def http_url(self) -> str:
         """Base URL of the server's HTTP API."""
         return self._endpoints.http_url
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that answer now, by the server's own word; empty where it says none."""
+        return triton_api.devices(self._endpoints)
+
+    def cache(self, model: str) -> CacheStatistics:
+        """What the response cache did for `model`, one of the release's Triton models."""
+        return triton_api.cache_statistics(self._endpoints, model)
 
     def __enter__(self) -> Self:
         """Start the server and wait until the model is ready."""
@@ -113,8 +124,9 @@ class PrivateRevision:
 
     def _wait_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self._timeout_s
-        while not triton_api.is_ready(self._endpoints, self._model, self._release):
-            reason = triton_api.load_failure(self._endpoints, self._model)
+        models = triton.triton_models(self._repository, self._model, self._release)
+        while not triton_api.is_ready(self._endpoints, models, self._release):
+            reason = triton_api.load_failure(self._endpoints, models)
             if reason == triton_api.NOT_LOADED:
                 reason = last_words(self._log) or reason
             if not reason and process.poll() is not None:

@@ -1,21 +1,21 @@
-"""How one Triton process is started: backend folder, command line, environment.
+"""How one Triton process is started: its command line and its environment.
 
-The wheel's server takes its Python backend from a folder of our own, because the stub of the
-serving environment's interpreter must lie beside it. Nothing here starts or asks a process.
+A release may be several Triton models; one process loads them all and nothing else. Nothing here
+starts or asks a process.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import sysconfig
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infra.environments.locks import SERVING, cache_root
+from infra.environments.locks import SERVING
 from infra.local.ports import LOOPBACK
-from registry.errors import PermanentEngineError
-from registry.files import staged_folder
+from infra.local.triton_backends import STAND_INS, backend_folder, server_folder
+from model_repository.building import describe_release
+from model_repository.layout import ReleaseLayout, parts
 from registry.quiet import QUIET_ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ SECRET_HEADER = "x-sluice-secret"  # noqa: S105 - a header's name
 STOP_WAIT_S = 15
 """Requests in flight may end (`--exit-timeout-secs`), then the process group is killed."""
 _EXIT_TIMEOUT_S = 10
-_STUB_VERSION = "3.11"
 _FORWARDED_HEADERS = "(?i)x-(request|session)-id"
 _RESTRICTED = "model-repository,shared-memory,trace,logging"
 
@@ -54,34 +53,22 @@ class Endpoints:
 
 def server_binary() -> Path:
     """The `tritonserver` of the serving environment."""
-    return SERVING.site_packages / "pytriton" / "tritonserver" / "bin" / "tritonserver"
+    return server_folder() / "bin" / "tritonserver"
 
 
-def backend_folder() -> Path:
-    """The backend directory for the wheel's server, made at its first use.
+def triton_models(repository: Path, model: str, release: int) -> tuple[str, ...]:
+    """Triton's names of everything that release `release` of `model` is, `model` itself last."""
+    return (*parts(repository, model, release), model)
 
-    Raises PermanentEngineError when the serving environment is not installed.
+
+def response_cache_bytes(repository: Path, model: str, release: int) -> int:
+    """How much a release wants to keep of its answers, in bytes: 0 unless it says otherwise.
+
+    It stands in the release's own description, which is signed with it. Raises IntegrityError
+    when that cannot be read.
     """
-    target = cache_root() / "backends" / SERVING.lock_hash[:16]
-    if target.exists():
-        return target
-    root = server_binary().parent.parent
-    stub = root / "python_backend_stubs" / _STUB_VERSION / "triton_python_backend_stub"
-    if not SERVING.is_complete() or not stub.exists():
-        raise PermanentEngineError(
-            "the serving environment is not installed",
-            where=str(SERVING.path),
-            remedy="run `make setup`",
-        )
-    try:
-        with staged_folder(target.parent, target) as staged:
-            shutil.copytree(root / "backends" / "python", staged / "python")
-            shutil.copy2(stub, staged / "python" / stub.name)
-    except PermanentEngineError:
-        # Another process was faster; its folder is the same.
-        if not target.exists():
-            raise
-    return target
+    description = describe_release(ReleaseLayout(repository, model, release).folder)
+    return int(description.get("serve", {}).get("response_cache_mb", 0)) << 20
 
 
 def command_line(
@@ -92,14 +79,18 @@ def command_line(
         str(server_binary()),
         f"--model-repository={repository}",
         "--model-control-mode=explicit",
-        f"--load-model={model}",
+        *(f"--load-model={name}" for name in triton_models(repository, model, release)),
         f"--model-config-name=r{release}",
         "--disable-auto-complete-config",
         # Stay, so that the index can say why a model did not load.
         "--exit-on-error=false",
         f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
         f"--backend-directory={backend_folder()}",
-        f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix}",
+        *(
+            f"--backend-config={backend},shm-region-prefix-name={shared_memory_prefix}"
+            for backend in ("python", *STAND_INS)
+        ),
+        *_cache_options(response_cache_bytes(repository, model, release)),
         f"--http-address={LOOPBACK}",
         f"--http-port={endpoints.http}",
         f"--grpc-address={LOOPBACK}",
@@ -113,6 +104,14 @@ def command_line(
         f"--grpc-restricted-protocol={_RESTRICTED}:{SECRET_HEADER}={endpoints.secret}",
         "--log-info=true",
     )
+
+
+def _cache_options(size: int) -> tuple[str, ...]:
+    """A cache of `size` bytes within the process; it serves models that ask for it."""
+    if not size:
+        return ()
+    folder = server_folder() / "caches"
+    return (f"--cache-directory={folder}", f"--cache-config=local,size={size}")
 
 
 def _python_libraries() -> str:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.conversion.kinds import kind_of
-from pipelines.conversion.recipes import recipe_of
 from registry.errors import (
     EngineError,
     PermanentEngineError,
@@ -35,7 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import IO
 
+    from pipelines.conversion.kind import Recipe
+
 CHECKOUT = Path(__file__).resolve().parents[2]
+_JOB = "pipelines.conversion.job"
 _TAIL_BYTES = 8192
 _MEMORY_SIGNS = ("MemoryError", "bad_alloc", "can't allocate memory", "Cannot allocate memory")
 _TYPES = {kind.__name__: kind for kind in (UserError, RetryableEngineError, PermanentEngineError)}
@@ -50,17 +52,28 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """Real questions for quantisers and parity, and the set that they are from.
+
+    `questions` is a file of numpy.savez, an array each (float32, or a text); `items` are the
+    SHA-256 of the content of each, so that no gate ever judges by one of them.
+    """
+
+    questions: Path
+    sha256: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ConvertedVariant:
     """One variant on disk and how it came to be.
 
-    `seconds` includes its share of the export; `parity` holds the differences from PyTorch that
-    `pipelines.conversion.whisper_parity.measure` describes.
+    `seconds` includes its share of the export; `parity` holds the differences from the source's
+    own framework that `pipelines.conversion.job.Conversion.measure` describes.
     """
 
-    variant: str
+    recipe: Recipe
     folder: Path
-    format: str
-    precision: str
     tool_versions: Mapping[str, str]
     seconds: float
     parity: Mapping[str, float]
@@ -69,24 +82,33 @@ class ConvertedVariant:
 def convert(  # noqa: PLR0913 - each is named by its caller
     kind: str,
     source: Path,
-    variants: Sequence[str],
+    recipes: Sequence[Recipe],
     output_root: Path,
     *,
     parent_digest: str,
     python: Path,
     environment_hash: str,
+    calibration: Calibration | None = None,
     limits: Limits | None = None,
+    feeds: Path | None = None,
 ) -> tuple[ConvertedVariant, ...]:
-    """Make `variants` of the checkpoint in `source`, each as `output_root/VARIANT`, in one child.
+    """Make `recipes` of the checkpoint in `source`, each as `output_root/VARIANT`, in one child.
 
+    Real inputs of its graphs are written to the file `feeds`, where `calibration` has any.
     `output_root` must not exist; it appears complete or not at all, and the child's own words
-    are kept beside it as `OUTPUT_ROOT.log`. Raises UserError for a bad checkpoint, an unknown
-    variant or an output that exists; EngineError when the converter fails or passes a limit.
+    are kept beside it as `OUTPUT_ROOT.log`. Raises UserError for a bad checkpoint, a recipe that
+    needs calibration and gets none, or an output that exists; EngineError when the converter
+    fails or passes a limit.
     """
     chosen = kind_of(kind)
-    recipes = [recipe_of(kind, name) for name in dict.fromkeys(variants)]
     if not recipes:
         raise UserError("no variants were asked for", remedy="name at least one")
+    for recipe in recipes:
+        if recipe.is_calibrated and calibration is None:
+            raise UserError(
+                f"{recipe.variant} needs calibration data",
+                remedy="name a set in [convert] calibration of the model's file",
+            )
     if output_root.exists():
         raise UserError("exists already", where=str(output_root), remedy="name a new folder")
     if not python.is_file():
@@ -97,21 +119,30 @@ def convert(  # noqa: PLR0913 - each is named by its caller
     log = output_root.with_name(f"{output_root.name}.log")
     with staged_folder(output_root.parent, output_root) as staged, _scratch() as scratch:
         request = {
+            "kind": kind,
             "source": str(source.resolve()),
             "output": str(staged),
             "scratch": str(scratch),
             "result": str(scratch / "result.json"),
-            "variants": [one.variant for one in recipes],
+            "recipes": [recipe.to_json() for recipe in recipes],
             "parent": parent_digest,
             "environment": environment_hash,
+            "questions": str(calibration.questions.resolve()) if calibration else "",
+            "feeds": str(feeds.resolve()) if feeds and calibration else "",
+            "calibration": calibration
+            and {"sha256": calibration.sha256, "items": list(calibration.items)},
         }
-        command = [str(python), "-m", chosen.converter, str(scratch / "request.json")]
+        command = [str(python), "-m", _JOB, str(scratch / "request.json")]
         made = _run(command, request, scratch, log, limits or Limits())
     return tuple(
         ConvertedVariant(
-            folder=output_root / one.variant, format=one.format, precision=one.precision, **values
+            recipe,
+            output_root / recipe.variant,
+            tool_versions=values["tool_versions"],
+            seconds=values["seconds"],
+            parity=values["parity"],
         )
-        for one, values in zip(recipes, made, strict=True)
+        for recipe, values in zip(recipes, made, strict=True)
     )
 
 

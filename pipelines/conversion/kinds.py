@@ -1,46 +1,23 @@
-"""The one list of kinds of model, and where each kind's parts are.
-
-A new kind is one entry here, an inspector, a converter module and a serving program; nothing
-else in the house asks what kind a model is.
-"""
+"""The one list of kinds of model. A new kind is one line here, and folders of its own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.conversion import whisper_source
-from pipelines.conversion.recipes import RECIPES
+from pipelines.conversion.ctc_speech.kind import KIND as CTC_SPEECH
+from pipelines.conversion.lip_reading.kind import KIND as LIP_READING
+from pipelines.conversion.llm.kind import KIND as LLM
+from pipelines.conversion.translation.kind import KIND as TRANSLATION
+from pipelines.conversion.voice_cleaning.kind import KIND as VOICE_CLEANING
+from pipelines.conversion.whisper.kind import KIND as WHISPER
 from registry.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from pipelines.conversion.kind import Kind
 
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of model."""
-
-    name: str
-    inspect: Callable[[Path], Mapping[str, float]]
-    """Facts of a source folder, none of which opens it by a framework; raises UserError."""
-    converter: str
-    """The module that the converter's interpreter runs."""
-    variants: tuple[str, ...]
-    program: str
-    """Folder of its serving program below `model_repository/programs`."""
-
-
-WHISPER = Kind(
-    name="whisper",
-    inspect=whisper_source.facts,
-    converter="pipelines.conversion.whisper",
-    variants=tuple(recipe.variant for recipe in RECIPES["whisper"]),
-    program="whisper",
-)
-
-KINDS = {kind.name: kind for kind in (WHISPER,)}
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (WHISPER, CTC_SPEECH, LIP_READING, TRANSLATION, LLM, VOICE_CLEANING)
+}
 
 
 def kind_of(name: str) -> Kind:

@@ -15,15 +15,26 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 
-from infra.environments.locks import CONVERTER
-from pipelines.conversion.child import ConvertedVariant, convert
-from pipelines.conversion.recipes import RECIPES, conversion_hash
+from infra.environments.locks import CONVERTER, CONVERTERS
+from pipelines.conversion.child import Calibration, ConvertedVariant, convert
+from pipelines.conversion.kind import Recipe
+from pipelines.conversion.kinds import kind_of
+from pipelines.conversion.recipes import conversion_hash, recipe_of
 from registry.quiet import QUIET_ENVIRONMENT
+from validation.dataset import Dataset
 
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
+MODELS = GRID / "models"
+CALIBRATION = {
+    "speech": "calibration",
+    "noisy-speech": "cleaning-calibration",
+    "video": "lips-calibration",
+    "text": "text-calibration",
+}
+"""The calibration set of each kind of dataset, below the example's data."""
 MAKER = Path(__file__).with_name("make_tiny_whisper.py")
-VARIANTS = tuple(recipe.variant for recipe in RECIPES["whisper"])
 CONFIG: dict[str, Any] = {
     "architectures": ["WhisperForConditionalGeneration"],
     "model_type": "whisper",
@@ -81,35 +92,52 @@ def tiny_checkpoint(shared: Path) -> Path:
     return target
 
 
-def all_variants(source: Path, shared: Path) -> dict[str, ConvertedVariant]:
-    """All four variants of a checkpoint, made once in one child."""
-    key = hashlib.sha256((source / "model.safetensors").read_bytes())
-    key.update(f"{conversion_hash()}{CONVERTER.lock_hash}".encode())
+def all_variants(kind: str, source: Path, shared: Path) -> dict[str, ConvertedVariant]:
+    """All variants of a checkpoint, made once in one child with the example's calibration set."""
+    environment = CONVERTERS[kind_of(kind).environment]
+    key = hashlib.sha256(f"{conversion_hash(kind)}{environment.lock_hash}".encode())
+    for path in sorted(source.iterdir()):
+        key.update(path.name.encode() + path.read_bytes())
     target = shared / f"sluice-variants-{key.hexdigest()[:16]}"
     facts = target.with_suffix(".json")
-    with filelock.FileLock(f"{target}.lock", timeout=240):
+    with filelock.FileLock(f"{target}.lock", timeout=600):
         if not facts.exists():
             shutil.rmtree(target, ignore_errors=True)
-            made = convert_here(source, VARIANTS, target)
+            made = convert_here(kind, source, kind_of(kind).variants, target)
             facts.write_text(json.dumps([asdict(one) for one in made], default=str))
-    rows = json.loads(facts.read_text())
     return {
-        row["variant"]: ConvertedVariant(**row | {"folder": Path(row["folder"])}) for row in rows
+        row["recipe"]["variant"]: ConvertedVariant(
+            **row | {"folder": Path(row["folder"]), "recipe": Recipe(**row["recipe"])}
+        )
+        for row in json.loads(facts.read_text())
     }
 
 
 def convert_here(
-    source: Path, variants: tuple[str, ...], output: Path
+    kind: str, source: Path, variants: tuple[str, ...], output: Path
 ) -> tuple[ConvertedVariant, ...]:
+    environment = CONVERTERS[kind_of(kind).environment]
+    questions = output.with_suffix(".npz")
     return convert(
-        "whisper",
+        kind,
         source,
-        variants,
+        [recipe_of(kind, name) for name in variants],
         output,
         parent_digest="0" * 64,
-        python=CONVERTER.python,
-        environment_hash=CONVERTER.lock_hash,
+        python=environment.python,
+        environment_hash=environment.lock_hash,
+        calibration=calibration(kind, questions),
     )
+
+
+def calibration(kind: str, file: Path) -> Calibration:
+    """The example's calibration set for models of this kind."""
+    dataset = Dataset.load(GRID / "data" / CALIBRATION[kind_of(kind).dataset])
+    questions = {one.id: dataset.question(one) for one in dataset.utterances}
+    if dataset.kind == "text":
+        questions = {name: np.array(text[0].decode()) for name, text in questions.items()}
+    np.savez(file, allow_pickle=False, **questions)
+    return Calibration(file, dataset.sha256, tuple(one.sha256 for one in dataset.utterances))
 
 
 def run_converter(script: Path, *arguments: str, timeout_s: float = 200) -> str:

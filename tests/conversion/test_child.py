@@ -17,6 +17,7 @@ import pytest
 
 from pipelines.conversion import child
 from pipelines.conversion.child import Limits
+from pipelines.conversion.recipes import recipe_of
 from registry.errors import PermanentEngineError, RetryableEngineError, UserError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ def run(bare: Path, tmp_path: Path) -> Any:
         return child.convert(
             "whisper",
             bare,
-            variants,
+            [recipe_of("whisper", name) for name in variants],
             tmp_path / "out",
             parent_digest="a" * 64,
             python=python,
@@ -60,11 +61,11 @@ def left(tmp_path: Path) -> set[str]:
 
 
 def test_output_appears_whole(run: Any, tmp_path: Path) -> None:
-    variants = ("onnx-fp32", "onnx-int8", "onnx-fp32")
-    made = run("answer(variants=[made(name) for name in request['variants']])", variants=variants)
-    assert [one.variant for one in made] == ["onnx-fp32", "onnx-int8"]
+    variants = ("onnx-fp32", "onnx-int8")
+    program = "answer(variants=[made(recipe['variant']) for recipe in request['recipes']])"
+    made = run(program, variants=variants)
+    assert [one.recipe.variant for one in made] == ["onnx-fp32", "onnx-int8"]
     assert made[1].folder == tmp_path / "out" / "onnx-int8"
-    assert (made[1].format, made[1].precision) == ("onnx", "int8")
     assert (made[1].folder / "encoder.onnx").read_text() == "onnx-int8"
     assert left(tmp_path) == {"out"}
 
@@ -187,7 +188,7 @@ def test_missing_environment_says_so(bare: Path, tmp_path: Path) -> None:
         child.convert(
             "whisper",
             bare,
-            ("onnx-fp32",),
+            [recipe_of("whisper", "onnx-fp32")],
             tmp_path / "out",
             parent_digest="a" * 64,
             python=tmp_path / "absent",
@@ -197,8 +198,8 @@ def test_missing_environment_says_so(bare: Path, tmp_path: Path) -> None:
 
 def test_child_ends_when_its_parent_is_killed() -> None:
     program = (
-        "import threading, time; from pipelines.conversion import whisper; "
-        "threading.Thread(target=whisper._end_with_parent, daemon=True).start(); "
+        "import threading, time; from pipelines.conversion import job; "
+        "threading.Thread(target=job._end_with_parent, daemon=True).start(); "
         "print('up', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(
@@ -217,8 +218,8 @@ def test_child_ends_when_its_parent_is_killed() -> None:
 
 def test_child_refuses_the_network() -> None:
     program = (
-        "import sys, socket; from pipelines.conversion import whisper; "
-        "sys.addaudithook(whisper._refuse_network); "
+        "import sys, socket; from pipelines.conversion import job; "
+        "sys.addaudithook(job._refuse_network); "
         "socket.create_connection(('127.0.0.1', 9), 1)"
     )
     done = subprocess.run(

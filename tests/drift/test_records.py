@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from drift.records import read_records
-from model_repository.programs.prediction_log import PREDICTION_SCHEMA, PredictionLog
+from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA, PredictionLog
 from registry.errors import UserError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""One front door for a module's tests; each test uses a model name of its own."""
+"""One front door for a module's tests, one set of toy networks for all; names of a test's own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .parts import make_networks
 from .toys import open_door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .parts import Networks
     from .toys import Door
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Networks:
+    return make_networks(tmp_path_factory.mktemp("networks"))
 
 
 @pytest.fixture(scope="module")

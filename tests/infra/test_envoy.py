@@ -333,15 +333,15 @@ def test_a_route_that_envoy_rejects_leaves_the_former_one(
     with monkeypatch.context() as patched:
         broken = route_table([])
         broken["virtual_hosts"][0]["domains"] = []
-        patched.setattr(envoy_files, "route_table", lambda _: broken)
+        patched.setattr(envoy_files, "route_table", lambda *_: broken)
         real = envoy_files.EnvoyFiles.write_routes
         written: list[Any] = []
 
-        def once(files: Any, routes: Any) -> str:
+        def once(files: Any, *routes: Any) -> str:
             if written:
                 patched.undo()
             written.append(routes)
-            return real(files, routes)
+            return real(files, *routes)
 
         patched.setattr(envoy_files.EnvoyFiles, "write_routes", once)
         with pytest.raises(PermanentEngineError, match="rejects"):

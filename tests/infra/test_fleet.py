@@ -21,7 +21,7 @@ from infra.local.revisions import RevisionRecords
 from infra.local.shared_memory import region_prefix
 from registry.errors import PermanentEngineError, RetryableEngineError
 
-from .toys import BROKEN, DIES, REFUSED, await_state, lay_out
+from .toys import BROKEN, DIES, INTERFACE, REFUSED, await_state, lay_out
 
 if TYPE_CHECKING:
     from .toys import Door
@@ -137,21 +137,23 @@ def test_scoring_a_private_revision(tmp_path: Path) -> None:
         ("late", np.array([3000, 0], dtype=np.float32)),
     ]
     with PrivateRevision(tmp_path / "repository", "private", log=tmp_path / "log") as revision:
-        answers = score(revision.grpc_address, "private", items, in_flight=8, timeout_s=1)
+        answers = score(
+            revision.grpc_address, "private", INTERFACE, items, in_flight=8, timeout_s=1
+        )
         address = revision.grpc_address
     assert [answer.id for answer in answers] == [identifier for identifier, _ in items]
     by_id = {answer.id: answer for answer in answers}
     assert by_id["first"].text == "release 1"
-    assert by_id["first"].average_log_probability == -0.25
-    assert by_id["first"].token_count == 2
-    assert by_id["more-3"].token_count == 3
+    assert by_id["first"].probability == -0.25
+    assert by_id["first"].signals["token_count"] == 2
+    assert by_id["more-3"].signals["token_count"] == 3
     assert by_id["refused"].error == "the waveform is refused"
     assert by_id["broken"].error == "the engine failed"
     assert by_id["late"].failed
     assert by_id["late"].latency_ms < 2500
     assert sum(answer.failed for answer in answers) == 3
     with pytest.raises(RetryableEngineError, match="no model server answers"):
-        score(address, "private", items)
+        score(address, "private", INTERFACE, items)
 
 
 def test_a_private_revision_says_why_it_does_not_load(tmp_path: Path) -> None:
@@ -182,7 +184,7 @@ def test_a_private_revision_dies_with_its_dying_model(tmp_path: Path) -> None:
     lay_out(tmp_path / "repository", "private", 1)
     with PrivateRevision(tmp_path / "repository", "private", log=tmp_path / "log") as revision:
         item = ("dies", np.array([0, DIES], dtype=np.float32))
-        answers = score(revision.grpc_address, "private", [item], timeout_s=10)
+        answers = score(revision.grpc_address, "private", INTERFACE, [item], timeout_s=10)
         assert answers[0].failed
     assert processes_of(tmp_path) == []
 

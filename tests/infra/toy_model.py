@@ -1,7 +1,9 @@
 """A model for tests of serving: answers as told by the numbers in its input.
 
 The waveform is a list of instructions: [milliseconds to sleep, outcome]; outcome 1 is refused as
-bad input, 2 fails inside, 3 ends the process. Anything else is answered with the release's name.
+bad input, 2 fails inside, 3 ends the process. Anything else is answered with the release's name,
+then the caller's session, then the request's parameter `note`, then, where `behaviour.json` wants
+it, the number of answers so far.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ class TritonPythonModel:
             raise RuntimeError(behaviour["refuse"])
         self.extra_ms = behaviour.get("extra_ms", 0)
         self.transcript = behaviour.get("transcript", f"release {self.release}")
+        self.numbered = behaviour.get("numbered", False)
+        self.answers = 0
 
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
@@ -41,7 +45,10 @@ class TritonPythonModel:
         if outcome == 3:
             os._exit(1)
         parameters = json.loads(request.parameters() or "{}")
-        text = f"{self.transcript} {parameters.get('x-session-id', '')}".strip()
+        self.answers += 1
+        words = [self.transcript, parameters.get("x-session-id"), parameters.get("note")]
+        words += [f"answer {self.answers}"] if self.numbered else []
+        text = " ".join(word for word in words if word)
         outputs = {
             "transcript": np.array([[text.encode()]], dtype=object),
             "average_log_probability": np.array([[-0.25]], dtype=np.float32),

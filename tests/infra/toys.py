@@ -22,12 +22,12 @@ from infra.local.orphans import find_orphans
 from infra.local.ports import free_ports
 from infra.local.services import Ports, is_ready, service_program
 from infra.local.supervision import Supervisor
-from model_repository.config import Batching, render_config
+from model_repository.config import Batching, render_program
 from model_repository.golden import GoldenRequest, GoldenSet
-from model_repository.layout import NO_BYTECODE, ReleaseLayout
-from model_repository.publishing import _whole
+from model_repository.layout import NO_BYTECODE, RELEASE, ReleaseLayout
+from model_repository.publishing import _found
+from pipelines.conversion.kinds import kind_of
 from registry.files import canonical_json, write_atomic
-from registry.manifest import Manifest
 from registry.signature import SigningKey
 from registry.workspace import Workspace
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from canary.ports import RevisionStatus
 
 TOY = Path(__file__).with_name("toy_model.py")
+KIND = "whisper"
+INTERFACE = kind_of(KIND).interface
+"""What every toy asks and answers."""
 READY_S = 60.0
 REFUSED, BROKEN, DIES = 1, 2, 3
 
@@ -55,21 +58,26 @@ def lay_out(repository: Path, model: str, release: int, **behaviour: Any) -> Pat
     (folder / "behaviour.json").write_text(json.dumps(behaviour))
     configs = repository / model / "configs"
     configs.mkdir(exist_ok=True)
-    text = render_config(
-        model,
-        release,
-        batching=Batching(max_batch_size=1, queue_delay_us=0, instances=1, threads=1),
-        warm_up_samples=1,
-        parameters={},
+    batching = Batching(
+        max_batch_size=1,
+        queue_delay_us=0,
+        instances=1,
+        threads=1,
+        response_cache_mb=behaviour.get("cache_mb", 0),
+    )
+    text = render_program(
+        model, release, interface=INTERFACE, batching=batching, longest=[1], parameters={}
     )
     (configs / f"r{release}.pbtxt").write_text(text)
+    description = {"kind": KIND, "serve": dataclasses.asdict(batching)}
+    (folder / RELEASE).write_bytes(canonical_json(description))
     return folder
 
 
 def sign(workspace: Workspace, model: str, release: int) -> None:
     """Sign a toy release as publishing does."""
     layout = ReleaseLayout(workspace.repository, model, release)
-    manifest = _whole(layout, Manifest.of_folder(layout.folder))
+    manifest = _found(layout)
     record = {"model": model, "release": release, "manifest": manifest.to_dict()}
     signature = SigningKey.load_or_create(workspace.keys).sign(canonical_json(record))
     content = canonical_json({"record": record, "signature": signature})
@@ -81,8 +89,8 @@ def publish(
 ) -> Path:
     """A toy release with a golden request and a signature; `golden` is the answer expected."""
     folder = lay_out(workspace.repository, model, release, **behaviour)
-    request = GoldenRequest("golden", np.zeros(2, dtype=np.int16), golden, -0.25)
-    expected = dataclasses.replace(request, transcript=golden or f"release {release}")
+    question = np.zeros(2, dtype=np.float32)
+    expected = GoldenRequest("golden", question, golden or f"release {release}", -0.25)
     (folder / "golden.json").write_bytes(GoldenSet((expected,)).to_json())
     (folder / NO_BYTECODE).touch()
     sign(workspace, model, release)

@@ -1,59 +1,14 @@
 from __future__ import annotations
 
-import importlib.util
-import json
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from registry.files import canonical_json
 
-TESTS = Path(__file__).resolve().parents[1]
-
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-@pytest.fixture(scope="session")
-def checkpoints() -> Any:
-    return _load(TESTS / "conversion" / "checkpoints.py")
-
-
-@pytest.fixture(scope="session")
-def triton() -> Any:
-    return _load(TESTS / "model_repository" / "triton_server.py")
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.getbasetemp().parent
-
-
-@pytest.fixture(scope="session")
-def tiny(checkpoints: Any, shared: Path) -> Path:
-    return Path(checkpoints.tiny_checkpoint(shared))
-
-
-@pytest.fixture(scope="session")
-def variants(checkpoints: Any, tiny: Path, shared: Path) -> Any:
-    return checkpoints.all_variants(tiny, shared)
-
-
-@pytest.fixture(scope="session")
-def grid_variants(checkpoints: Any, shared: Path) -> Any:
-    return checkpoints.all_variants(checkpoints.GRID / "models" / "whisper-grid", shared)
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -62,8 +17,8 @@ def variant_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "variant-source"
     folder.mkdir()
     recipe = {"variant": "onnx-int8", "format": "onnx", "precision": "int8", "parameters": {}}
-    (folder / "variant.json").write_bytes(canonical_json({"recipe": recipe}))
-    (folder / "preprocessor.json").write_text(json.dumps({"window_samples": 48000}))
+    described = {"recipe": recipe, "longest_question": [48000]}
+    (folder / "variant.json").write_bytes(canonical_json(described))
     (folder / "decoder.onnx").write_bytes(b"decoder")
     np.save(folder / "mel_filters.npy", np.zeros((3, 2), np.float32))
     return folder

@@ -1,75 +1,32 @@
-"""Greedy decoding over an engine whose next logits follow from the tokens and the sound alone."""
+"""Decoding over an engine whose next logits follow from the tokens and the sound alone."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from model_repository.programs.whisper.decoding import Rules, decode
-from model_repository.programs.whisper.engines import Engine, State
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-VOCABULARY, END, NO_SPEECH = 12, 0, 11
-PROMPT = (9, 10)
+from model_repository.programs.whisper.decoding import decode
+from model_repository.programs.whisper.rules import Options, Rules, Timestamps
 
 
-class TableEngine(Engine[NDArray[np.int64]]):
-    """Logits are drawn from a table by the row's sound, the position and the last token."""
-
-    def __init__(self, seed: int, end_bias: float = 0.0) -> None:
-        random = np.random.default_rng(seed)
-        self.table = random.standard_normal((50, 40, VOCABULARY, VOCABULARY)).astype(np.float32)
-        self.table[..., END] += end_bias
-        self.batches: list[int] = []
-
-    def encode(self, features: NDArray[np.float32]) -> State[NDArray[np.int64]]:
-        sounds = features[:, 0, 0].astype(np.int64)
-        return State((np.zeros((len(sounds), 0), np.int64),), (sounds,))
-
-    def decode(
-        self, tokens: NDArray[np.int64], state: State[NDArray[np.int64]]
-    ) -> tuple[NDArray[np.float32], State[NDArray[np.int64]]]:
-        (past,), (sounds,) = state.past, state.cross
-        assert tokens.dtype == np.int64
-        assert len(tokens) == len(past) == len(sounds)
-        self.batches.append(len(tokens))
-        positions = past.shape[1] + np.arange(tokens.shape[1])
-        logits = self.table[sounds[:, None], positions, tokens]
-        return logits, State((np.concatenate([past, tokens], axis=1),), state.cross)
-
-    def select(
-        self, state: State[NDArray[np.int64]], rows: NDArray[np.int64]
-    ) -> State[NDArray[np.int64]]:
-        return State((state.past[0][rows],), (state.cross[0][rows],))
+@pytest.fixture(scope="module")
+def toy() -> Any:
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("toy_decoder.py"))))
 
 
-def rules(max_new_tokens: int = 8, no_speech: int | None = NO_SPEECH) -> Rules:
-    allowed = np.zeros(VOCABULARY, np.float32)
-    allowed[list(PROMPT)] = -np.inf
-    at_start = allowed.copy()
-    at_start[END] = -np.inf
-    return Rules(PROMPT, END, no_speech, max_new_tokens, allowed, at_start)
-
-
-def features(sounds: list[int]) -> NDArray[np.float32]:
-    return np.array(sounds, np.float32)[:, None, None]
-
-
-def one_by_one(
-    engine: TableEngine, sound: int, rules: Rules
-) -> tuple[tuple[int, ...], float, float]:
+def one_by_one(engine: Any, sound: int, rules: Rules) -> tuple[tuple[int, ...], float, float]:
     """The same greedy decoding, written plainly for one sound."""
     tokens: list[int] = list(rules.prompt)
     scores: list[float] = []
-    while len(scores) < rules.max_new_tokens:
+    while len(tokens) < rules.max_length:
         logits = engine.table[sound, len(tokens) - 1, tokens[-1]].astype(np.float64)
         logits = logits + (rules.allowed if scores else rules.allowed_at_start)
         best = int(logits.argmax())
@@ -78,7 +35,7 @@ def one_by_one(
         if best == rules.end_of_text:
             break
     first = engine.table[sound, 0, rules.prompt[0]].astype(np.float64)
-    silence = float(np.exp(first[NO_SPEECH]) / np.exp(first).sum())
+    silence = float(np.exp(first[rules.no_speech]) / np.exp(first).sum())
     said = tuple(token for token in tokens[len(rules.prompt) :] if token != rules.end_of_text)
     return said, float(np.mean(scores)), silence
 
@@ -91,59 +48,95 @@ def one_by_one(
     bias=st.sampled_from([-9.0, 0.0, 1.5]),
 )
 def test_batch_equals_plain_greedy_decoding(
-    sounds: list[int], seed: int, longest: int, bias: float
+    toy: Any, sounds: list[int], seed: int, longest: int, bias: float
 ) -> None:
-    engine = TableEngine(seed, bias)
-    limits = rules(longest)
-    for sound, found in zip(sounds, decode(engine, limits, features(sounds)), strict=True):
+    engine = toy.TableEngine(seed, bias)
+    limits = toy.rules(longest)
+    decoded = decode(engine, limits, limits.options, toy.features(sounds))
+    for sound, found in zip(sounds, decoded, strict=True):
         said, average, silence = one_by_one(engine, sound, limits)
         assert found.tokens == said
         assert found.average_log_probability == pytest.approx(average, abs=1e-5)
         assert found.average_log_probability <= 0
         assert found.no_speech_probability == pytest.approx(silence, abs=1e-6)
+        ended = len(said) + len(limits.prompt) < limits.max_length
+        assert found.chosen == len(said) + ended
 
 
-def test_prompt_is_one_call_and_ended_sequences_leave() -> None:
-    engine = TableEngine(3, 1.5)
-    decode(engine, rules(12), features(list(range(16))))
-    assert engine.batches[0] == 16
-    assert engine.batches == sorted(engine.batches, reverse=True)
-    assert min(engine.batches) <= 8
+def test_prompt_is_one_call_and_ended_sequences_leave(toy: Any) -> None:
+    engine = toy.TableEngine(3, 1.5)
+    limits = toy.rules(12)
+    decode(engine, limits, limits.options, toy.features(list(range(16))))
+    assert engine.calls[0] == (16, len(limits.prompt))
+    assert {new for _, new in engine.calls[1:]} == {1}
+    rows = [rows for rows, _ in engine.calls]
+    assert rows == sorted(rows, reverse=True)
+    assert min(rows) <= 8
 
 
-def test_suppressed_tokens_are_never_chosen() -> None:
-    engine = TableEngine(5)
-    engine.table[..., list(PROMPT)] += 50
-    for found in decode(engine, rules(), features(list(range(9)))):
-        assert not set(PROMPT) & set(found.tokens)
+def test_suppressed_tokens_are_never_chosen(toy: Any) -> None:
+    engine, limits = toy.TableEngine(5), toy.rules()
+    engine.table[..., list(limits.prompt)] += 50
+    for found in decode(engine, limits, limits.options, toy.features(list(range(9)))):
+        assert not set(limits.prompt) & set(found.tokens)
         assert found.tokens, "end-of-text is suppressed at the start"
 
 
-def test_without_such_a_token_no_speech_is_zero() -> None:
-    (found,) = decode(TableEngine(1), rules(no_speech=None), features([1]))
+def test_without_such_a_token_no_speech_is_zero(toy: Any) -> None:
+    limits = toy.rules(no_speech=None)
+    (found,) = decode(toy.TableEngine(1), limits, limits.options, toy.features([1]))
     assert found.no_speech_probability == 0
 
 
+@pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_logits_that_are_no_numbers_are_an_error(value: float) -> None:
-    engine = TableEngine(1)
+def test_logits_that_are_no_numbers_are_an_error(toy: Any, value: float, beams: int) -> None:
+    engine, limits = toy.TableEngine(1), toy.rules()
     engine.table[1, 1:, :, 4] = value
     with pytest.raises(RuntimeError, match="not numbers"):
-        decode(engine, rules(), features([0, 1]))
+        decode(engine, limits, Options(limits.prompt, beam_size=beams), toy.features([0, 1]))
+
+
+VALUES: dict[str, Any] = {
+    "prompt": [8, 9, 10, 7],
+    "start": 8,
+    "languages": {"de": 6, "en": 9},
+    "language": "en",
+    "tasks": {"transcribe": 10, "translate": 5},
+    "task": "transcribe",
+    "no_timestamps": 7,
+    "timestamps": {"begin": 8, "count": 3, "max_initial": 1},
+    "end_of_text": 0,
+    "no_speech": None,
+    "suppressed": [9, 10],
+    "suppressed_at_start": [0],
+    "max_length": 10,
+    "vocabulary_size": 12,
+}
+
+
+def read(tmp_path: Path, **changes: Any) -> Rules:
+    (tmp_path / "decoding.json").write_text(json.dumps(VALUES | changes))
+    return Rules.load(tmp_path)
 
 
 def test_rules_are_read(tmp_path: Path) -> None:
-    values = {
-        "prompt": [9, 10],
-        "end_of_text": 0,
-        "no_speech": None,
-        "suppressed": [9, 10],
-        "suppressed_at_start": [0],
-        "max_new_tokens": 8,
-        "vocabulary_size": 12,
-    }
-    (tmp_path / "decoding.json").write_text(json.dumps(values))
-    read = Rules.load(tmp_path)
-    assert read.prompt == PROMPT
-    assert np.array_equal(read.allowed, rules().allowed)
-    assert np.array_equal(read.allowed_at_start, rules().allowed_at_start)
+    rules = read(tmp_path)
+    assert rules.options == Options((8, 9, 10, 7))
+    assert rules.timestamps == Timestamps(8, 3, 1)
+    assert np.isneginf(rules.allowed).nonzero()[0].tolist() == [9, 10]
+    assert np.isneginf(rules.allowed_at_start).nonzero()[0].tolist() == [0, 9, 10]
+
+
+def test_prompts_follow_what_is_asked(tmp_path: Path) -> None:
+    rules = read(tmp_path)
+    assert rules.prompt_of(None, None, timestamps=False) == (8, 9, 10, 7)
+    assert rules.prompt_of("en", "transcribe", timestamps=False) == (8, 9, 10, 7)
+    assert rules.prompt_of("de", None, timestamps=False) == (8, 6, 10, 7)
+    assert rules.prompt_of(None, "translate", timestamps=True) == (8, 9, 5)
+    assert rules.prompt_of(None, None, timestamps=True) == (8, 9, 10)
+
+
+def test_a_model_without_tasks_gets_a_language_alone(tmp_path: Path) -> None:
+    rules = read(tmp_path, prompt=[8, 9], tasks={}, task=None, no_timestamps=None, timestamps=None)
+    assert rules.prompt_of("de", None, timestamps=False) == (8, 6)

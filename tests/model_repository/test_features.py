@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_repository.programs.whisper.features import LogMel
+from model_repository.programs.common.features import LogMel
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,20 +9,21 @@ import pytest
 
 from model_repository.golden import GoldenSet
 from registry.errors import IntegrityError, UserError
-from validation.answers import Answer
+from validation.answers import Answer, encode_samples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 ROW = (
-    b'{"requests": [{"id": "a", "waveform": "%s", "transcript": "", '
-    b'"average_log_probability": 0, "tolerance": 1}]}'
+    b'{"requests": [{"id": "a", "question": {"array": "%s"}, "text": "", '
+    b'"probability": 0, "samples": "", "tolerance": 1}]}'
 )
 
 
 def answer(number: int, text: str = "bin blue", score: float = -0.1, error: str = "") -> Answer:
-    return Answer(f"u{number:03}", text, score, 0.0, 2, 1.0, 5.0, error)
+    signals = {} if error else {"average_log_probability": score}
+    return Answer(f"u{number:03}", text, signals, 5.0, error)
 
 
 def sound(number: int) -> Any:
@@ -35,7 +36,7 @@ def dataset() -> Any:
     """What choosing needs of a dataset."""
     utterances = [SimpleNamespace(id=f"u{number:03}") for number in range(40)]
     return SimpleNamespace(
-        name="grid", utterances=utterances, waveform=lambda one: sound(int(one.id[1:]))
+        name="grid", utterances=utterances, question=lambda one: sound(int(one.id[1:]))
     )
 
 
@@ -56,7 +57,7 @@ def test_failed_empty_and_foreign_answers_are_never_chosen(dataset: Any) -> None
 
 @pytest.mark.parametrize("answers", [[], [answer(0, error="x")], [answer(0, text="")]])
 def test_no_transcript_is_no_golden_set(dataset: Any, answers: list[Answer]) -> None:
-    with pytest.raises(UserError, match="no transcript"):
+    with pytest.raises(UserError, match="no answer"):
         GoldenSet.choose(dataset, answers)
 
 
@@ -66,7 +67,7 @@ def test_round_trip_keeps_every_sample(dataset: Any, tmp_path: Path) -> None:
     loaded = GoldenSet.load(tmp_path / "golden.json")
     assert loaded.to_json() == golden.to_json()
     for request in loaded.requests:
-        waveform = request.waveform
+        waveform = request.question
         assert waveform.dtype == np.float32
         assert np.array_equal(waveform, sound(int(request.id[1:])))
 
@@ -82,8 +83,8 @@ def test_same_answers_have_no_difference(dataset: Any) -> None:
     ("change", "reason"),
     [
         ({"text": "bin red"}, "answered 'bin red' instead of 'bin blue'"),
-        ({"average_log_probability": -0.5}, "off by 0.400, allowed is 0.05"),
-        ({"average_log_probability": float("nan")}, "off by nan"),
+        ({"signals": {"average_log_probability": -0.5}}, "off by 0.400, allowed is 0.05"),
+        ({"signals": {"average_log_probability": float("nan")}}, "off by nan"),
         ({"error": "deadline exceeded"}, "deadline exceeded"),
         ({"id": "other"}, "was not answered"),
     ],
@@ -114,3 +115,31 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
         GoldenSet.load(tmp_path / "golden.json")
     with pytest.raises(IntegrityError):
         GoldenSet.load(tmp_path / "absent.json")
+
+
+def cleaned(number: int, change: float = 0.0) -> Answer:
+    waveform = 0.5 * sound(number)
+    return Answer(f"u{number:03}", "", samples=encode_samples(waveform + np.float32(change)))
+
+
+def test_sound_is_compared_by_its_energy(dataset: Any, tmp_path: Path) -> None:
+    answers = [cleaned(n) for n in range(8)]
+    (tmp_path / "golden.json").write_bytes(GoldenSet.choose(dataset, answers).to_json())
+    golden = GoldenSet.load(tmp_path / "golden.json")
+    assert golden.differences(answers) == ()
+    assert golden.differences([cleaned(n, 0.001) for n in range(8)]) == ()
+    answers[3] = cleaned(3, 0.1)
+    answers[4] = dataclasses.replace(cleaned(5), id="u004")
+    first, second = golden.differences(answers)
+    assert "u003: the sound is off by" in first
+    assert "u004: answered 105 samples instead of 104" in second
+
+
+def test_a_text_is_asked_as_it_was(dataset: Any, tmp_path: Path) -> None:
+    dataset.question = lambda one: np.array([f"añadir {one.id}".encode()], dtype=np.object_)
+    golden = GoldenSet.choose(dataset, [answer(n) for n in range(8)], count=2)
+    (tmp_path / "golden.json").write_bytes(golden.to_json())
+    loaded = GoldenSet.load(tmp_path / "golden.json")
+    assert [one.question[0].decode() for one in loaded.requests] == [
+        f"añadir {request.id}" for request in golden.requests
+    ]

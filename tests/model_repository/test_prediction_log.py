@@ -9,8 +9,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from model_repository.programs import prediction_log
-from model_repository.programs.prediction_log import PREDICTION_SCHEMA, PredictionLog
+from model_repository.programs.common import prediction_log
+from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA, PredictionLog
 
 if TYPE_CHECKING:
     from pathlib import Path

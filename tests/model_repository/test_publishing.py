@@ -23,7 +23,7 @@ from registry.errors import IntegrityError, PermanentEngineError, UserError
 from registry.signature import SigningKey
 from registry.workspace import Workspace
 
-GOLDEN = GoldenSet((GoldenRequest("u1", np.zeros(10, np.int16), "bin blue", -0.1),))
+GOLDEN = GoldenSet((GoldenRequest("u1", np.zeros(10, np.float32), "bin blue", -0.1),))
 
 
 @pytest.fixture
@@ -75,16 +75,16 @@ def test_release_is_whole_signed_and_verified(put: Any, verify: Any, workspace: 
     assert verify() == published.manifest
     paths = {file.path for file in published.manifest.files}
     assert {
-        "configs/r3.pbtxt",
-        "3/model.py",
-        "3/serving/transcriber.py",
-        "3/serving/prediction_log.py",
-        "3/variant/decoder.onnx",
-        "3/release.json",
-        "3/golden.json",
+        "grid/configs/r3.pbtxt",
+        "grid/3/model.py",
+        "grid/3/serving/whisper/transcriber.py",
+        "grid/3/serving/common/prediction_log.py",
+        "grid/3/variant/decoder.onnx",
+        "grid/3/release.json",
+        "grid/3/golden.json",
     } <= paths
     # One manifest covers all that the server reads.
-    assert paths == set(snapshot(workspace.repository / "grid"))
+    assert paths == set(snapshot(workspace.repository))
     record = json.loads((workspace.releases / "grid" / "3.json").read_text())
     assert record["signature"] == published.signature
     assert record["record"]["provenance"]["artifact"] == "a" * 64
@@ -168,7 +168,7 @@ def test_failed_build_leaves_nothing(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("model_repository.building.shutil.copytree", full)
+    monkeypatch.setattr("model_repository.building.shutil.copyfile", full)
     with pytest.raises(PermanentEngineError, match="No space left on device"):
         put()
     assert not (workspace.repository / "grid").exists()
@@ -176,7 +176,7 @@ def test_failed_build_leaves_nothing(
 
 
 def tamper_change(layout: ReleaseLayout) -> None:
-    path = layout.folder / "serving" / "decoding.py"
+    path = layout.folder / "serving" / "whisper" / "greedy.py"
     path.chmod(0o644)
     path.write_text("import os")
 
@@ -214,12 +214,12 @@ def tamper_gone(layout: ReleaseLayout) -> None:
 @pytest.mark.parametrize(
     ("tamper", "reason"),
     [
-        (tamper_change, "3/serving/decoding.py is not the file that was recorded"),
-        (tamper_extra, "3/serving/extra.py is not in the manifest"),
-        (tamper_missing, "3/golden.json is missing"),
-        (tamper_config, "configs/r3.pbtxt is not the file that was recorded"),
+        (tamper_change, "grid/3/serving/whisper/greedy.py is not the file that was recorded"),
+        (tamper_extra, "grid/3/serving/extra.py is not in the manifest"),
+        (tamper_missing, "grid/3/golden.json is missing"),
+        (tamper_config, "grid/configs/r3.pbtxt is not the file that was recorded"),
         (tamper_link, "symbolic links are refused"),
-        (tamper_bytecode, "3/__pycache__ is missing"),
+        (tamper_bytecode, "grid/3/__pycache__ is missing"),
         (tamper_gone, "is not a folder"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -275,7 +275,7 @@ def test_numbers_that_triton_would_misread_are_refused(put: Any, release: int) -
 
 def test_variant_that_is_none_is_refused(put: Any, tmp_path: Path, workspace: Workspace) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(IntegrityError, match="is not a variant's file"):
+    with pytest.raises(IntegrityError, match="is not a file of Sluice"):
         put(variant_folder=tmp_path / "empty")
     assert not (workspace.repository / "grid").exists()
 
@@ -307,6 +307,6 @@ def test_digest_of_the_program_follows_its_text(
     )
     monkeypatch.setattr("model_repository.building._PROGRAMS", programs)
     assert program_digest("whisper") == before
-    path = programs / "whisper" / "quality.py"
+    path = programs / "common" / "quality.py"
     path.write_text(path.read_text() + "\n")
     assert program_digest("whisper") != before

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_repository.programs.whisper.quality import compression_ratio, describe, is_looping
+from model_repository.programs.common.audio import measure
+from model_repository.programs.common.quality import compression_ratio, is_looping
 
 RANDOM = np.random.default_rng(0)
 
@@ -48,7 +49,7 @@ def test_a_phrase_said_often_enough_is_a_loop(before: list[int], phrase: list[in
 def test_level_of_speech_over_noise() -> None:
     sound = 0.001 * RANDOM.standard_normal(16_000)
     sound[4_000:12_000] += 0.1 * RANDOM.standard_normal(8_000)
-    found = describe(sound.astype(np.float32), 16_000)
+    found = measure(sound.astype(np.float32), 16_000)
     assert found.speech_ratio == pytest.approx(0.5, abs=0.03)
     assert found.snr_db == pytest.approx(40, abs=2)
     assert found.rms == pytest.approx(np.sqrt(np.mean(sound**2)), rel=1e-4)
@@ -56,14 +57,14 @@ def test_level_of_speech_over_noise() -> None:
 
 def test_level_follows_the_volume_alone() -> None:
     sound = (0.1 * RANDOM.standard_normal(16_000)).astype(np.float32)
-    loud, quiet = describe(sound, 16_000), describe(sound / np.float32(10), 16_000)
+    loud, quiet = measure(sound, 16_000), measure(sound / np.float32(10), 16_000)
     assert loud.rms == pytest.approx(10 * quiet.rms, rel=1e-4)
     assert loud.snr_db == pytest.approx(quiet.snr_db, abs=0.01)
 
 
 @pytest.mark.parametrize("size", [1, 5, 320, 321, 48_000])
 def test_silence_and_short_sounds_are_finite(size: int) -> None:
-    silent = describe(np.zeros(size, np.float32), 16_000)
+    silent = measure(np.zeros(size, np.float32), 16_000)
     assert (silent.rms, silent.speech_ratio, silent.snr_db) == (0, 0, 0)
-    short = describe(np.ones(size, np.float32), 16_000)
+    short = measure(np.ones(size, np.float32), 16_000)
     assert np.isfinite([short.rms, short.speech_ratio, short.snr_db]).all()

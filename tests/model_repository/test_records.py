@@ -3,18 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_repository.programs.prediction_log import PREDICTION_SCHEMA
-from model_repository.programs.whisper.records import record
-from model_repository.programs.whisper.transcriber import Answer
+from model_repository.programs.common import audio
+from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA
+from model_repository.programs.common.quality import describe_text
+from model_repository.programs.common.records import record
 
 SOUND = (0.1 * np.random.default_rng(0).standard_normal(8_000)).astype(np.float32)
-ANSWER = Answer("bin blue now", -0.1, 0.01, 3, 0.9, looping=False)
+HEARD = audio.describe(SOUND, 16_000)
+ANSWER = describe_text("bin blue now", (1, 2, 3), -0.1) | {"no_speech_probability": 0.01}
+OF_OTHER_KINDS = {"input_chars", "frames", "brightness", "motion", "input_rms", "output_rms"}
 
 
 def test_record_has_every_field_of_the_schema() -> None:
-    found = record(SOUND, ANSWER, {}, sample_rate=16_000, at=5.0, latency_ms=3.0)
+    found = record(HEARD, ANSWER, {}, at=5.0, latency_ms=3.0)
     given_by_the_log = {"model", "release", "variant", "error"}
-    assert found.keys() == set(PREDICTION_SCHEMA.names) - given_by_the_log
+    assert found.keys() == set(PREDICTION_SCHEMA.names) - given_by_the_log - OF_OTHER_KINDS
     assert found["duration_s"] == 0.5
     assert found["chars_per_s"] == 24
     assert found["length_chars"] == 12
@@ -24,18 +27,18 @@ def test_record_has_every_field_of_the_schema() -> None:
 @pytest.mark.parametrize("name", ["x-session-id", "X-Session-Id", "X-SESSION-ID"])
 def test_session_in_any_case(name: str) -> None:
     headers = {name: "s1", "x-request-id": "r1"}
-    found = record(SOUND, ANSWER, headers, sample_rate=16_000, at=5.0, latency_ms=3.0)
+    found = record(HEARD, ANSWER, headers, at=5.0, latency_ms=3.0)
     assert (found["session"], found["request"]) == ("s1", "r1")
 
 
-def test_refused_request_has_its_reason_and_no_answer() -> None:
-    empty = np.zeros(0, np.float32)
-    found = record(empty, "waveform is empty", {}, sample_rate=16_000, at=5.0, latency_ms=3.0)
+@pytest.mark.parametrize("sound", [[], [np.nan], [1e9]])
+def test_refused_request_has_its_reason_and_no_answer(sound: list[float]) -> None:
+    asked = audio.describe(np.array(sound, np.float32), 16_000)
+    found = record(asked, "waveform is empty", {}, at=5.0, latency_ms=3.0)
     assert found["error"] == "waveform is empty"
-    assert found["duration_s"] == 0
-    assert "token_count" not in found
+    assert found["duration_s"] == len(sound) / 16_000
+    assert not {"token_count", "rms"} & found.keys()
 
 
 def test_empty_answer_is_empty() -> None:
-    silent = Answer("", -0.1, 0.9, 0, 0.0, looping=False)
-    assert record(SOUND, silent, {}, sample_rate=16_000, at=5.0, latency_ms=3.0)["empty"] is True
+    assert describe_text("", (), -0.1)["empty"] is True

@@ -134,7 +134,7 @@ def test_a_better_release_takes_over_under_load_and_nothing_is_lost(home: Home) 
     assert traffic.failures == []
     assert set(traffic.releases) == {1, 2}
     assert traffic.releases[-1] == 2
-    assert home.json("status")["models"][0]["live"] == 2
+    assert home.json("status", MODEL)["models"][0]["live"] == 2
 
 
 def test_an_undertrained_checkpoint_is_refused_with_numbers(home: Home) -> None:
@@ -146,7 +146,7 @@ def test_an_undertrained_checkpoint_is_refused_with_numbers(home: Home) -> None:
     refused = home.run("promote", MODEL, "-v", "openvino-int8")
     assert refused.code == 2
     assert "verdict fail" in refused.refusal
-    assert home.json("status")["models"][0]["live"] == 2
+    assert home.json("status", MODEL)["models"][0]["live"] == 2
 
 
 def test_a_killed_promotion_is_finished_by_resume(home: Home) -> None:
@@ -166,7 +166,7 @@ def test_a_killed_promotion_is_finished_by_resume(home: Home) -> None:
     assert outcome["outcome"] == "settled"
     assert again["outcome"] == "idle"
     assert traffic.failures == []
-    assert home.json("status")["models"][0]["live"] == 1
+    assert home.json("status", MODEL)["models"][0]["live"] == 1
 
 
 def test_rollback_by_hand_goes_to_the_release_asked_for(home: Home) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from registry.files import canonical_json
 from validation.answers import Answer
-from validation.dataset import SpeechDataset, Utterance
+from validation.dataset import Dataset, Utterance
 from validation.policy import GatePolicy
 
 if TYPE_CHECKING:
@@ -89,14 +89,14 @@ def disk(tmp_path: Path) -> SetOnDisk:
 
 
 @pytest.fixture
-def make_dataset() -> Callable[..., SpeechDataset]:
+def make_dataset() -> Callable[..., Dataset]:
     """A set in memory: `speakers` x `each` six-word utterances, half of them noisy."""
 
-    def make(speakers: int = 32, each: int = 14, text: str = " ".join(WORDS)) -> SpeechDataset:
+    def make(speakers: int = 32, each: int = 14, text: str = " ".join(WORDS)) -> Dataset:
         utterances = tuple(
             Utterance(
                 id=f"s{speaker:03d}-{number:02d}",
-                audio=Path(f"audio/s{speaker:03d}-{number:02d}.wav"),
+                file=Path(f"audio/s{speaker:03d}-{number:02d}.wav"),
                 text=text,
                 duration_s=1.5,
                 columns=MappingProxyType(
@@ -109,7 +109,8 @@ def make_dataset() -> Callable[..., SpeechDataset]:
             for speaker in range(speakers)
             for number in range(each)
         )
-        return SpeechDataset(Path("set"), "memory", 16000, SHA256, utterances, MappingProxyType({}))
+        nothing: MappingProxyType[str, str] = MappingProxyType({})
+        return Dataset(Path("set"), "memory", "speech", 16000, SHA256, utterances, nothing)
 
     return make
 
@@ -127,7 +128,7 @@ def make_policy() -> Callable[..., GatePolicy]:
 def answer_all() -> Callable[..., tuple[Answer, ...]]:
     """Answers with `errors[i]` words of utterance i replaced; None is the engine's failure."""
 
-    def answer(dataset: SpeechDataset, errors: Sequence[int | None]) -> tuple[Answer, ...]:
+    def answer(dataset: Dataset, errors: Sequence[int | None]) -> tuple[Answer, ...]:
         return tuple(
             _answer(utterance, wrong)
             for utterance, wrong in zip(dataset.utterances, errors, strict=True)
@@ -140,4 +141,4 @@ def _answer(utterance: Utterance, wrong: int | None) -> Answer:
     words = utterance.text.split()
     text = "" if wrong is None else " ".join(["wrong"] * wrong + words[wrong:])
     error = "out of memory" if wrong is None else ""
-    return Answer(utterance.id, text, -0.1, 0.0, 8, 1.0, 5.0, error)
+    return Answer(utterance.id, text, {"average_log_probability": -0.1}, 5.0, error)

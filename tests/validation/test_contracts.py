@@ -14,7 +14,7 @@ from validation.contracts import ContractReport, ExpectationOutcome, check_contr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from validation.dataset import SpeechDataset
+    from validation.dataset import Dataset
     from validation.policy import GatePolicy
 
 
@@ -22,14 +22,14 @@ def broken(report: ContractReport) -> list[ExpectationOutcome]:
     return [outcome for outcome in report.outcomes if not outcome.passed]
 
 
-def with_first(dataset: SpeechDataset, count: int = 1, **changes: Any) -> SpeechDataset:
+def with_first(dataset: Dataset, count: int = 1, **changes: Any) -> Dataset:
     """The set with the first `count` utterances changed."""
     changed = tuple(replace(utterance, **changes) for utterance in dataset.utterances[:count])
     return replace(dataset, utterances=changed + dataset.utterances[count:])
 
 
 def test_a_good_set_keeps_the_contract(
-    make_dataset: Callable[..., SpeechDataset], make_policy: Callable[..., GatePolicy]
+    make_dataset: Callable[..., Dataset], make_policy: Callable[..., GatePolicy]
 ) -> None:
     rules = {"text_pattern": "[a-z ]+", "allowed": {"noise": ["clean", "noisy"]}}
     report = check_contract(make_dataset(4, 4), make_policy(contract=rules))
@@ -59,7 +59,7 @@ def test_a_good_set_keeps_the_contract(
     ],
 )
 def test_failing_rows_are_named(
-    make_dataset: Callable[..., SpeechDataset],
+    make_dataset: Callable[..., Dataset],
     make_policy: Callable[..., GatePolicy],
     changes: dict[str, Any],
     expectation: str,
@@ -75,27 +75,27 @@ def test_failing_rows_are_named(
 
 
 def test_a_blank_text_breaks_the_contract_without_a_pattern(
-    make_dataset: Callable[..., SpeechDataset],
+    make_dataset: Callable[..., Dataset],
 ) -> None:
     (found,) = broken(check_contract(with_first(make_dataset(4, 4), text=" \t")))
     assert (found.column, found.failing) == ("text", ("s000-00",))
 
 
 def test_many_failing_rows_are_counted_and_ten_named(
-    make_dataset: Callable[..., SpeechDataset],
+    make_dataset: Callable[..., Dataset],
 ) -> None:
     (found,) = broken(check_contract(with_first(make_dataset(4, 4), 12, duration_s=99.0)))
     assert (found.failures, len(found.failing)) == (12, 10)
 
 
 def test_a_column_that_the_policy_names_must_exist(
-    make_dataset: Callable[..., SpeechDataset], make_policy: Callable[..., GatePolicy]
+    make_dataset: Callable[..., Dataset], make_policy: Callable[..., GatePolicy]
 ) -> None:
     (found,) = broken(check_contract(make_dataset(4, 4), make_policy(slices=["noise", "accent"])))
     assert (found.expectation, found.column) == ("column_to_exist", "accent")
 
 
-def test_an_empty_set_breaks_the_contract(make_dataset: Callable[..., SpeechDataset]) -> None:
+def test_an_empty_set_breaks_the_contract(make_dataset: Callable[..., Dataset]) -> None:
     report = check_contract(make_dataset(0, 0))
     assert not report.passed
     assert "table_row_count_to_be_between" in {outcome.expectation for outcome in broken(report)}

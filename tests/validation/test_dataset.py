@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from registry.errors import IntegrityError, UserError
-from validation.dataset import SpeechDataset
+from validation.dataset import Dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def refuse(disk: Any, *words: str, pin: str | None = None) -> None:
     """The set is refused with one line that says all of `words`."""
     with pytest.raises(UserError) as caught:
-        SpeechDataset.load(disk.folder, pin)
+        Dataset.load(disk.folder, pin)
     message = str(caught.value)
     assert "\n" not in message
     for word in words:
@@ -35,7 +35,7 @@ def edit(disk: Any, row: int, **columns: object) -> None:
 
 def test_a_whole_set_is_read(disk: Any) -> None:
     pin = disk.seal()
-    dataset = SpeechDataset.load(disk.folder, pin)
+    dataset = Dataset.load(disk.folder, pin)
     assert (dataset.name, dataset.sample_rate, dataset.sha256) == ("tiny", 16000, pin)
     assert [utterance.id for utterance in dataset.utterances] == [row["id"] for row in disk.rows]
     first = dataset.utterances[0]
@@ -46,18 +46,18 @@ def test_a_whole_set_is_read(disk: Any) -> None:
 def test_waveforms_are_floats_of_full_scale_one(disk: Any) -> None:
     disk.write_clip("clip-0", np.tile(np.array([-32768, 0, 16384, 32767], np.int16), 400))
     disk.seal()
-    dataset = SpeechDataset.load(disk.folder)
-    wave = dataset.waveform(dataset.utterances[0])
+    dataset = Dataset.load(disk.folder)
+    wave = dataset.question(dataset.utterances[0])
     assert wave.dtype == np.float32
     assert wave[:4].tolist() == [-1.0, 0.0, 0.5, np.float32(32767 / 32768)]
     assert wave.shape == (1600,)
 
 
 def test_a_clip_that_changes_later_is_not_served(disk: Any) -> None:
-    dataset = SpeechDataset.load(disk.folder)
+    dataset = Dataset.load(disk.folder)
     disk.write_clip("clip-1", np.ones(1601, np.int16))
     with pytest.raises(IntegrityError, match=r"audio/clip-1\.wav: the clip changed"):
-        dataset.waveform(dataset.utterances[1])
+        dataset.question(dataset.utterances[1])
 
 
 def test_hash_is_not_the_pin(disk: Any) -> None:
@@ -228,6 +228,6 @@ def test_the_example_set_hashes_as_its_maker_says(pytestconfig: pytest.Config) -
     if not (folder / "dataset.json").is_file():
         pytest.skip("the example data is not pulled")
     facts = json.loads((folder / "dataset.json").read_text())
-    dataset = SpeechDataset.load(folder, facts["sha256"])
+    dataset = Dataset.load(folder, facts["sha256"])
     assert len(dataset.utterances) == facts["count"]
     assert {"speaker", "noise", "accent", "rate"} <= set(dataset.utterances[0].columns)

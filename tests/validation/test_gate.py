@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from validation.answers import Answer
-    from validation.dataset import SpeechDataset
+    from validation.dataset import Dataset
     from validation.policy import GatePolicy
 
 
@@ -26,7 +26,7 @@ class Bench:
 
     def __init__(self, make_dataset: Any, make_policy: Any, answer_all: Any) -> None:
         self.make_dataset, self.make_policy, self.answer_all = make_dataset, make_policy, answer_all
-        self.dataset: SpeechDataset = make_dataset()
+        self.dataset: Dataset = make_dataset()
         self.size = len(self.dataset.utterances)
 
     def policy(self, **settings: Any) -> GatePolicy:

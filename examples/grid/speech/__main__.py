@@ -2,6 +2,7 @@
 
     python -m speech evaluation data/evaluation
     python -m speech live data/live
+    python -m speech calibration data/calibration
     python -m speech training clips.npz --count 6000 --seed 7
 
 One process makes one thing, because espeak-ng keeps state between clips.

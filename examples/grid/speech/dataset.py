@@ -1,4 +1,4 @@
-"""The held-out splits: what is said by whom, and how it is laid out on disk.
+"""The splits: what is said by whom, and how it is laid out on disk.
 
 A split is a folder in the layout that NeMo reads: `manifest.jsonl`, one clip a line, and
 `audio/`. espeak-ng carries state from one clip to the next, so a split is the same bytes
@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from speech.draws import training_sentences
 from speech.grammar import sentence, spoken
 from speech.noise import add_noise
-from speech.speakers import Speaker, evaluation_speakers, live_speakers
+from speech.speakers import (
+    Speaker,
+    calibration_speakers,
+    evaluation_speakers,
+    live_speakers,
+)
 from speech.synthesis import SAMPLE_RATE, SynthesisError, synthesise
 
 if TYPE_CHECKING:
@@ -41,12 +47,18 @@ _ATTEMPTS = 40
 
 @dataclass(frozen=True)
 class Split:
-    """A held-out split: its speakers, clips of each, and the seed of its sentences."""
+    """A split: its speakers, clips of each, and the seed of its sentences.
+
+    Calibration has voices of the training, since it decides nothing that is measured, but says
+    nothing that was said there.
+    """
 
     name: str
     speakers: Callable[[], tuple[Speaker, ...]]
     clips_each: int
     seed: int
+    unsaid: Callable[[], frozenset[str]] = frozenset
+    """Sentences to draw again."""
 
 
 SPLITS = {
@@ -54,6 +66,8 @@ SPLITS = {
     for split in (
         Split("evaluation", evaluation_speakers, clips_each=14, seed=101),
         Split("live", live_speakers, clips_each=5, seed=102),
+        # With this seed it shares no sentence with the other two either.
+        Split("calibration", calibration_speakers, 3, seed=104, unsaid=training_sentences),
     )
 }
 
@@ -108,9 +122,12 @@ def folder_digest(folder: Path) -> str:
 
 def _spoken_clips(split: Split) -> Iterator[tuple[Clip, NDArray[np.int16]]]:
     random = np.random.Generator(np.random.PCG64(split.seed))
+    unsaid = split.unsaid()
     for position, speaker in enumerate(split.speakers()):
         for index in range(split.clips_each):
             text = sentence(random)
+            while text in unsaid:
+                text = sentence(random)
             samples = _speak(text, speaker)
             noisy = (position + index) % 2 == 1
             if noisy:

@@ -71,8 +71,14 @@ def live_speakers() -> tuple[Speaker, ...]:
     return _speakers(_deal()["live"], slow=_SLOW_SPEAKERS, seed=2)
 
 
+def calibration_speakers() -> tuple[Speaker, ...]:
+    """Return the 32 speakers of the calibration split, training voices at a normal rate."""
+    voices = training_voices()
+    return _speakers(voices[:: len(voices) // (HELD_OUT * len(ACCENTS))], slow=0, seed=3)
+
+
 def training_voices() -> tuple[tuple[str, str], ...]:
-    """Return (accent, timbre) of the 128 voices that no held-out split uses."""
+    """Return (accent, timbre) of the 128 voices that neither evaluation nor live uses."""
     return _deal()["training"]
 
 

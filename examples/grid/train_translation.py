@@ -1,0 +1,50 @@
+"""Make the translation checkpoint: `python train_translation.py --out models`.
+
+Run it with the converter's interpreter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from translation.marian import new_model, save, write_tokenizer
+from translation.scoring import exact_match
+from translation.splits import training_sentences
+from translation.training import Schedule, say, seq2seq_batches, train
+
+HERE = Path(__file__).resolve().parent
+NAME = "translation-grid"
+SEED = 7
+
+
+def main() -> int:
+    """Train, save the checkpoint, and say how well it does on the evaluation set."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=HERE / "models")
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.manual_seed(SEED)
+    torch.set_num_threads(arguments.threads)
+    folder = arguments.out / NAME
+    shutil.rmtree(folder, ignore_errors=True)
+    pairs = training_sentences()
+    tokenizer = write_tokenizer(folder, pairs)
+    model = new_model(tokenizer)
+    sources = tokenizer([source for source, _ in pairs]).input_ids
+    targets = tokenizer(text_target=[target for _, target in pairs]).input_ids
+    examples = list(zip(sources, targets, strict=True))
+    schedule = Schedule(arguments.steps)
+    train(model, seq2seq_batches(examples, schedule, tokenizer.pad_token_id), schedule)
+    save(folder, model)
+    say(f"{NAME}: {exact_match(folder):.2%} of the evaluation set exactly right")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The stand-in for Triton's OpenVINO backend."""

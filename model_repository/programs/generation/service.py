@@ -1,0 +1,125 @@
+"""A variant at work: questions from anywhere in, answers out, each one recorded.
+
+Wires up rules, vocabulary, engine, scheduler, worker and courier. Knows no server.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..common.quality import describe_text
+from ..common.records import PROBE, record
+from .courier import Answer, Channel, Courier
+from .engines import load_engine
+from .jobs import Job
+from .questions import Refused, ask, read_text
+from .rules import Rules
+from .scheduler import Bounds, Scheduler
+from .texts import Texts
+from .vocabulary import load_vocabulary
+from .warming import warm_up
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    Log = Callable[[Mapping[str, Any]], None]
+
+
+class Service:
+    """Loads the variant in `folder`, and answers from its making to `close`.
+
+    `log` takes prediction records, `report` faults of the engine; `each_turn` is called by one
+    thread, several times a second, with what was done so far.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        threads: int,
+        device: str,
+        bounds: Bounds,
+        log: Log | None,
+        report: Callable[[Exception], None],
+        each_turn: Callable[[Scheduler[Any]], None],
+    ) -> None:
+        self._rules, self._vocabulary = Rules.load(folder), load_vocabulary(folder)
+        engine = load_engine(folder, threads, device)
+        warm_up(engine, self._rules, self._vocabulary, bounds.max_live)
+        self.execution_devices = engine.execution_devices
+        self._log, self._report = log, report
+        texts = Texts(self._vocabulary.decode, self._rules.stop)
+        scheduler: Scheduler[Any] = Scheduler(
+            engine, self._rules, bounds, is_stopped=texts.is_stopped, report=report
+        )
+        self._courier = Courier(texts, each_turn=lambda: each_turn(scheduler), report=report)
+        self._worker = Worker(scheduler, self._courier.wake)
+
+    def take(self, text: bytes, parameters: Mapping[str, Any], channel: Channel) -> None:
+        """Answer a text by `channel`, whose calls may come from this thread or from another."""
+        call = _Recorded(channel, parameters, self._log)
+        try:
+            self._take(text, parameters, call)
+        except Exception as error:  # noqa: BLE001 - no question may stay without a word
+            self._report(error)
+            call.fail("INTERNAL", f"the program failed: {type(error).__name__}")
+
+    def close(self, timeout_s: float) -> None:
+        """Take no more questions, answer what is under way, stop."""
+        self._worker.close(timeout_s)
+        self._courier.close(timeout_s)
+
+    def _take(self, text: bytes, parameters: Mapping[str, Any], call: _Recorded) -> None:
+        sound = read_text(text)
+        if isinstance(sound, Refused):
+            call.fail("INVALID_ARG", sound.reason)
+            return
+        call.characters = len(sound)
+        question = ask(sound, parameters, self._rules, self._vocabulary.encode)
+        if isinstance(question, Refused):
+            call.fail("INVALID_ARG", question.reason)
+            return
+        call.job = Job(question)
+        if refusal := self._worker.submit(call.job):
+            call.fail("UNAVAILABLE", refusal)
+        else:
+            self._courier.add(call.job, call)
+
+
+class _Recorded(Channel):
+    """A channel whose last word goes into the prediction log."""
+
+    job: Job | None = None
+    characters: int | None = None
+
+    def __init__(self, channel: Channel, parameters: Mapping[str, Any], log: Log | None) -> None:
+        self._channel, self._parameters = channel, parameters
+        self._log = None if PROBE in parameters else log
+        self._started = time.perf_counter()
+        self.streamed = channel.streamed
+
+    def send(self, answer: Answer) -> None:
+        """See Channel."""
+        if answer.finished and self.job is not None:
+            tokens = self.job.tokens()
+            self._record(describe_text(answer.text, tokens, answer.average_log_probability))
+        self._channel.send(answer)
+
+    def fail(self, code: str, reason: str) -> None:
+        """See Channel."""
+        self._record(reason)
+        self._channel.fail(code, reason)
+
+    def is_cancelled(self) -> bool:
+        """See Channel."""
+        return self._channel.is_cancelled()
+
+    def _record(self, answer: Mapping[str, Any] | str) -> None:
+        if self._log is None:
+            return
+        asked = {} if self.characters is None else {"input_chars": self.characters}
+        latency_ms = (time.perf_counter() - self._started) * 1000
+        self._log(record(asked, answer, self._parameters, at=time.time(), latency_ms=latency_ms))

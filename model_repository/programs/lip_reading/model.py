@@ -1,0 +1,13 @@
+"""Triton's entry of a lip-reading release."""
+
+from __future__ import annotations
+
+# `serving` exists where publishing has put it, beside the release's copy of this file.
+from serving.common.entry import Program
+from serving.lip_reading.reader import LipReader
+
+
+class TritonPythonModel(Program):  # type: ignore[misc]  # known in a release only
+    """One instance of one release."""
+
+    answerer = LipReader

@@ -1,0 +1,1 @@
+"""Speech recognition by CTC: one network from sound to characters, frame by frame."""

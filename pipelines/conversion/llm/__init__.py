@@ -1,0 +1,1 @@
+"""Language models: one decoder that continues a prompt."""

@@ -1,0 +1,92 @@
+"""Runs one of this room's measuring programs as a child of the converter's interpreter.
+
+Request and result are JSON files; the child has its own memory, few environment variables and a
+bound in seconds after which it is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry.errors import PermanentEngineError, RetryableEngineError
+from registry.files import canonical_json
+from registry.quiet import QUIET_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def run_program(
+    python: Path, module: str, request: Mapping[str, Any], *, bound_s: float, what: str
+) -> Any:
+    """The JSON value that `python -m MODULE REQUEST.json` writes for `request`.
+
+    Raises PermanentEngineError when the program fails, RetryableEngineError when it takes longer
+    than `bound_s` seconds; both call it `what`.
+    """
+    with tempfile.TemporaryDirectory(prefix="sluice-measuring-") as scratch:
+        asked, result = Path(scratch) / "request.json", Path(scratch) / "result.json"
+        asked.write_bytes(canonical_json({**request, "bound_s": bound_s, "result": str(result)}))
+        _run([str(python), "-m", module, str(asked)], bound_s, what)
+        return json.loads(result.read_bytes())
+
+
+def read_request(path: Path) -> dict[str, Any]:
+    """The request, in the child; from here on it ends by itself when its bound is over."""
+    request: dict[str, Any] = json.loads(path.read_text())
+    # Whatever became of the parent that would have ended it.
+    signal.alarm(math.ceil(request["bound_s"]))
+    return request
+
+
+def write_result(request: Mapping[str, Any], value: object) -> None:
+    """Write the child's answer where the parent looks for it."""
+    Path(request["result"]).write_bytes(canonical_json(value))
+
+
+def _run(command: list[str], bound_s: float, what: str) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            env=QUIET_ENVIRONMENT
+            | {
+                "PATH": "/usr/bin:/bin",
+                "PYTHONPATH": str(CHECKOUT),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PYTHONNOUSERSITE": "1",
+                "PYTHONHASHSEED": "0",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=bound_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RetryableEngineError(
+            f"{what} took longer than {bound_s:g} s", remedy="give it more time, or less to do"
+        ) from error
+    if done.returncode != 0:
+        raise PermanentEngineError(
+            f"{what} failed with code {done.returncode}: {_reason(done.stderr)[:300]}"
+        )
+
+
+def _reason(words: str) -> str:
+    """The line of a traceback that names the exception; else the last line."""
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    named = [line for line in lines if _EXCEPTION.match(line)]
+    return (named or lines or ["no words at all"])[-1]
+
+
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Fail|InvalidArgument|InvalidProtobuf): ")

@@ -1,0 +1,1 @@
+"""Voice cleaning: the source's inspector, its conversion and its parity."""

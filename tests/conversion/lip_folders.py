@@ -1,0 +1,292 @@
+"""Lip-readers' folders for tests: bare ones made of bytes, tiny real ones, and their variants.
+
+What the converter makes is kept under the hash of all that decides it, beside pytest's own
+folders, so that rooms, workers and runs share one conversion.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import numpy as np
+
+from infra.environments.locks import KERAS, SERVING
+from pipelines.conversion.child import Calibration, ConvertedVariant, convert
+from pipelines.conversion.kind import Recipe
+from pipelines.conversion.lip_reading.kind import KIND
+from pipelines.conversion.recipes import conversion_hash
+from registry.quiet import QUIET_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+GRID = CHECKOUT / "examples" / "grid"
+MODEL = GRID / "models" / "lips-grid"
+TINY = Path(__file__).with_name("make_tiny_lips.py")
+DIMS = (75, 46, 140, 1)
+
+CALIBRATION = 48
+
+VOCABULARY = {"tokens": ["a", "b", " ", "<blank>"], "blank": 3, "word_delimiter": " "}
+
+
+def _layer(name: str, feeder: str, **config: Any) -> dict[str, Any]:
+    history = {"class_name": "__keras_tensor__", "config": {"keras_history": [feeder, 0, 0]}}
+    return {
+        "module": "keras.layers",
+        "class_name": name,
+        "config": {"name": name.lower(), **config},
+        "registered_name": None,
+        "name": name.lower(),
+        "inbound_nodes": [{"args": [history], "kwargs": {}}] if feeder else [],
+    }
+
+
+CONFIG: dict[str, Any] = {
+    "module": "keras.src.models.functional",
+    "class_name": "Functional",
+    "registered_name": "Functional",
+    "config": {
+        "name": "lips",
+        "layers": [
+            _layer("InputLayer", "", batch_shape=[None, *DIMS], dtype="float32"),
+            _layer("Conv3D", "inputlayer", filters=2, activation="relu"),
+            _layer("TimeDistributed", "conv3d", layer=_layer("Flatten", "")),
+            _layer("Dense", "timedistributed", units=4, activation="softmax"),
+        ],
+        "input_layers": [["inputlayer", 0, 0]],
+        "output_layers": ["dense", 0, 0],
+    },
+    "compile_config": {"optimizer": {"class_name": "Adam"}, "loss": "my>ctc"},
+}
+
+
+def changed(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    """The bare configuration after `change` on its layers by their class."""
+    config = copy.deepcopy(CONFIG)
+    change({layer["class_name"]: layer for layer in config["config"]["layers"]} | {"": config})
+    return config
+
+
+def hdf5(size: int = 256) -> bytes:
+    """The header of an HDF5 file of `size` bytes, and nothing in it."""
+    header = bytearray(size)
+    header[:8] = b"\x89HDF\r\n\x1a\n"
+    header[13:15] = b"\x08\x08"
+    header[40:48] = size.to_bytes(8, "little")
+    return bytes(header)
+
+
+def entries(config: Mapping[str, Any] = CONFIG) -> dict[str, bytes]:
+    """What is in a bare `.keras` file, by name."""
+    return {
+        "metadata.json": b'{"keras_version": "3.15.1"}',
+        "config.json": json.dumps(config).encode(),
+        "model.weights.h5": hdf5(),
+    }
+
+
+def write_archive(path: Path, content: Mapping[str, bytes]) -> None:
+    """A zip of these entries, stored as they are."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+def write_bare(folder: Path) -> Path:
+    """A folder that the inspector accepts; Keras could not run it."""
+    folder.mkdir(parents=True)
+    write_archive(folder / "model.keras", entries())
+    (folder / "vocabulary.json").write_text(json.dumps(VOCABULARY))
+    return folder
+
+
+def tiny(shared: Path, form: str) -> Path:
+    """A real network of random weights; `make_tiny_lips.py` says which forms there are."""
+    key = hashlib.sha256(TINY.read_bytes() + KERAS.lock_hash.encode()).hexdigest()[:16]
+    target = shared / f"sluice-lips-{key}"
+    with filelock.FileLock(f"{target}.lock", timeout=240):
+        if not target.exists():
+            staged = target.with_suffix(".staged")
+            run(KERAS.python, TINY.read_text(), str(staged))
+            staged.rename(target)
+    return target / form
+
+
+def filmed(split: str, shared: Path) -> Path:
+    """The clips of a split, drawn once by a process of its own."""
+    code = b"".join(path.read_bytes() for path in sorted((GRID / "lip_reading").glob("*.py")))
+    target = shared / f"sluice-{split}-{hashlib.sha256(code).hexdigest()[:16]}"
+    with filelock.FileLock(f"{target}.lock", timeout=240):
+        if not (target / "dataset.json").exists():
+            command = [sys.executable, "-m", "lip_reading", split, str(target)]
+            subprocess.run(command, cwd=GRID, check=True, capture_output=True, timeout=120)
+    return target
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a split's manifest."""
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def clip(folder: Path, row: Mapping[str, Any]) -> NDArray[np.float32]:
+    """A clip as a client would send it: float32 [75, 46, 140, 1] in 0..1."""
+    with np.load(folder / row["video_filepath"]) as stored:
+        frames: NDArray[np.float32] = stored["frames"][..., None] / np.float32(255)
+    return frames
+
+
+def save_clips(path: Path, clips: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write clips by id to an .npz."""
+    np.savez(path, **dict(clips))  # type: ignore[arg-type]  # its stub knows one keyword only
+
+
+def all_variants(source: Path, shared: Path) -> dict[str, ConvertedVariant]:
+    """All variants, calibrated with clips of the calibration split, made in one child."""
+    content = b"".join(path.read_bytes() for path in sorted(source.iterdir()))
+    decides = f"{conversion_hash(KIND.name)}{KERAS.lock_hash}{CALIBRATION}"
+    key = hashlib.sha256(content + decides.encode())
+    target = shared / f"sluice-lips-variants-{key.hexdigest()[:16]}"
+    facts = target.with_suffix(".json")
+    with filelock.FileLock(f"{target}.lock", timeout=280):
+        if not facts.exists():
+            made = convert_here(source, KIND.variants, target, calibration_of(shared))
+            facts.write_text(json.dumps([_row(one) for one in made]))
+    return {row["variant"]: _variant(row, target) for row in json.loads(facts.read_text())}
+
+
+def convert_here(
+    source: Path,
+    variants: Iterable[str],
+    output: Path,
+    calibration: Calibration | None = None,
+) -> tuple[ConvertedVariant, ...]:
+    wanted = set(variants)
+    return convert(
+        KIND.name,
+        source,
+        [recipe for recipe in KIND.recipes if recipe.variant in wanted],
+        output,
+        parent_digest="0" * 64,
+        python=KERAS.python,
+        environment_hash=KERAS.lock_hash,
+        calibration=calibration,
+    )
+
+
+def calibration_of(shared: Path, count: int = CALIBRATION) -> Calibration:
+    """Clips of the calibration split in an order of chance: the whole one takes minutes."""
+    folder = filmed("lips-calibration", shared)
+    questions = shared / f"{folder.name}-{count}.npz"
+    if not questions.exists():
+        every = rows(folder)
+        chosen = np.random.default_rng(1).permutation(len(every))[:count]
+        staged = questions.with_suffix(".staged.npz")
+        save_clips(staged, {every[i]["id"]: clip(folder, every[i]) for i in chosen})
+        staged.rename(questions)
+    return Calibration(questions, json.loads((folder / "dataset.json").read_text())["sha256"], ())
+
+
+def run(python: Path, program: str, *arguments: str, timeout_s: float = 200) -> str:
+    """What a program prints in another environment, this checkout being importable."""
+    done = subprocess.run(
+        [str(python), "-c", program, *arguments],
+        env=QUIET_ENVIRONMENT
+        | {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+_FROM_KERAS = """
+import json, os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+from itertools import groupby
+from pathlib import Path
+import keras
+import numpy as np
+source = Path(sys.argv[1])
+vocabulary = json.loads((source / "vocabulary.json").read_text())
+model = keras.models.load_model(next(source.glob("model.*")), compile=False)
+texts = {}
+with np.load(sys.argv[2]) as stored:
+    for name in stored.files:
+        path = model.predict_on_batch(stored[name][None])[0].argmax(-1)
+        kept = [vocabulary["tokens"][i] for i, _ in groupby(path) if i != vocabulary["blank"]]
+        text = "".join(kept).replace(vocabulary["word_delimiter"], " ")
+        texts[name] = " ".join(text.split())
+print(json.dumps(texts))
+"""
+_FROM_THE_PROGRAM = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from model_repository.programs.common.answers import Settings
+from model_repository.programs.lip_reading.reader import LipReader
+folder = Path(sys.argv[1])
+if (folder / "network.onnx").exists():
+    import onnxruntime
+    session = onnxruntime.InferenceSession(folder / "network.onnx")
+    network = lambda feed: {"probabilities": session.run(["probabilities"], feed)[0]}
+else:
+    import openvino
+    compiled = openvino.Core().compile_model(folder / "network.xml", "CPU",
+                                             {"INFERENCE_PRECISION_HINT": "f32"})
+    network = lambda feed: {"probabilities": compiled(feed)["probabilities"]}
+reader = LipReader(folder, Settings(network=network))
+with np.load(sys.argv[2]) as stored:
+    clips = {name: stored[name] for name in stored.files}
+names, answers = list(clips), []
+for start in range(0, len(names), 8):
+    batch = [clips[name] for name in names[start : start + 8]]
+    assert not any(reader.refusal(one, {}) for one in batch)
+    answers += [dict(one.outputs) for one in reader.answer(batch, [{}] * len(batch))]
+print(json.dumps(dict(zip(names, answers))))
+"""
+
+
+def source_transcripts(source: Path, clips: Path) -> dict[str, str]:
+    """What Keras itself makes of the clips of an .npz, one by one."""
+    return dict(
+        json.loads(run(KERAS.python, _FROM_KERAS, str(source), str(clips)).splitlines()[-1])
+    )
+
+
+def program_answers(variant: Path, clips: Path) -> dict[str, dict[str, Any]]:
+    """What the serving program answers, in the serving environment, in batches of 8."""
+    return dict(json.loads(run(SERVING.python, _FROM_THE_PROGRAM, str(variant), str(clips))))
+
+
+def _row(variant: ConvertedVariant) -> dict[str, Any]:
+    return {
+        "variant": variant.recipe.variant,
+        "recipe": variant.recipe.to_json(),
+        "tool_versions": dict(variant.tool_versions),
+        "seconds": variant.seconds,
+        "parity": dict(variant.parity),
+    }
+
+
+def _variant(row: dict[str, Any], root: Path) -> ConvertedVariant:
+    return ConvertedVariant(
+        Recipe.from_json(row["recipe"]),
+        root / row["variant"],
+        tool_versions=row["tool_versions"],
+        seconds=row["seconds"],
+        parity=row["parity"],
+    )
