@@ -122,7 +122,8 @@ async def _ask(client: Any, asking: _Asking, identifier: str, question: NDArray[
 
 
 def _answer(result: Any, interface: Interface, identifier: str, latency_ms: float) -> Answer:
-    values = {tensor.name: result.as_numpy(tensor.name) for tensor in interface.outputs}
+    judged = (interface.answer, *interface.signals)
+    values = {tensor.name: result.as_numpy(tensor.name) for tensor in judged}
     if missing := [name for name, value in values.items() if value is None or not value.size]:
         return _failure(identifier, latency_ms, f"the answer has no output {missing[0]!r}")
     answer = values[interface.answer.name].reshape(-1)

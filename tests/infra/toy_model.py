@@ -51,6 +51,7 @@ class TritonPythonModel:
         text = " ".join(word for word in words if word)
         outputs = {
             "transcript": np.array([[text.encode()]], dtype=object),
+            "segments": np.array([[b"[]"]], dtype=object),
             "average_log_probability": np.array([[-0.25]], dtype=np.float32),
             "no_speech_probability": np.array([[0.5]], dtype=np.float32),
             "token_count": np.array([[len(values)]], dtype=np.int32),
