@@ -6,14 +6,14 @@ names the interpreter that does (the control plane's), which is called as a chil
 
 from __future__ import annotations
 
-import argparse
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
@@ -21,8 +21,11 @@ import tensorflow as tf
 from lip_reading.network import build, save
 from lip_reading.scoring import score
 from lip_reading.training import Clips, Schedule, train
+from training_run import HERE, add_clip_options, made_clips, options, say
 
-HERE = Path(__file__).resolve().parent
+if TYPE_CHECKING:
+    import argparse
+
 NAME = "lips-grid"
 SPLITS = ("lips-evaluation", "lips-calibration")
 SEED = 7
@@ -35,46 +38,28 @@ def main() -> int:
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
     network = build()
-    _say(f"{network.count_params()} parameters")
+    say(f"{network.count_params()} parameters")
     with tempfile.TemporaryDirectory() as scratch:
-        path = arguments.clips or _drawn_clips(arguments.voice, Path(scratch), arguments.count)
+        path = made_clips(arguments, "lip_reading", Path(scratch), SEED)
         clips = Clips(path)
     schedule = Schedule(arguments.aligned_steps, arguments.ctc_steps, arguments.batch, SEED)
-    train(network, clips, schedule, _say)
+    train(network, clips, schedule, say)
     save(network, arguments.out / NAME)
     for split in SPLITS:
         if (HERE / "data" / split).is_dir():
             scores = score(network, HERE / "data" / split)
             rates = "  ".join(f"{part} {one.rate:.2%}" for part, one in scores.items())
-            _say(f"{NAME} on {split} ({scores['all'].clips} clips): {rates}")
+            say(f"{NAME} on {split} ({scores['all'].clips} clips): {rates}")
     return 0
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE / "models")
-    parser.add_argument("--voice", type=Path, default=HERE.parents[1] / ".venv/bin/python")
-    parser.add_argument("--clips", type=Path, help="clips made by `python -m lip_reading training`")
-    parser.add_argument("--count", type=int, default=3200, help="clips to train on")
+    parser = options(__doc__)
+    add_clip_options(parser, "lip_reading", count=3200)
     parser.add_argument("--aligned-steps", type=int, default=700)
     parser.add_argument("--ctc-steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
-
-
-def _drawn_clips(voice: Path, folder: Path, count: int) -> Path:
-    path = folder / "clips.npz"
-    wanted = ["--count", str(count), "--seed", str(SEED)]
-    command = [str(voice), "-m", "lip_reading", "training", str(path), *wanted]
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    subprocess.run(command, cwd=HERE, env=environment, check=True, timeout=900)
-    return path
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

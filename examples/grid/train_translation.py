@@ -5,29 +5,25 @@ Run it with the converter's interpreter.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
-from pathlib import Path
 
 import torch
 
+from training_run import options, say
 from translation.marian import new_model, save, write_tokenizer
 from translation.scoring import exact_match
 from translation.splits import training_sentences
-from translation.training import Schedule, say, seq2seq_batches, train
+from translation.training import Schedule, seq2seq_batches, train
 
-HERE = Path(__file__).resolve().parent
 NAME = "translation-grid"
 SEED = 7
 
 
 def main() -> int:
     """Train, save the checkpoint, and say how well it does on the evaluation set."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE / "models")
+    parser = options(__doc__)
     parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.manual_seed(SEED)
     torch.set_num_threads(arguments.threads)

@@ -6,12 +6,10 @@ names the interpreter that does (the control plane's), which is called as a chil
 
 from __future__ import annotations
 
-import argparse
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -21,8 +19,11 @@ from recogniser.scoring import score_checkpoint
 from recogniser.tokenizer import build_tokenizer
 from recogniser.training import Schedule, reporter, train
 from speech.dataset import FULL_WINDOW, SHORT_WINDOW
+from training_run import HERE, add_clip_options, made_clips, options, say
 
-HERE = Path(__file__).resolve().parent
+if TYPE_CHECKING:
+    import argparse
+
 GOOD = "whisper-grid"
 UNDERTRAINED = "whisper-grid-undertrained"
 SHORT = "whisper-grid-short-window"
@@ -38,9 +39,9 @@ def main() -> int:
     model = new_model(tokenizer, FULL_WINDOW)
     out = arguments.out
     with tempfile.TemporaryDirectory() as scratch:
-        clips = arguments.clips or _spoken_clips(arguments.voice, Path(scratch), arguments.count)
+        clips = made_clips(arguments, "speech", Path(scratch), SEED)
         batches = TrainingClips(clips, tokenizer, SEED).batches(arguments.batch)
-    report = reporter(arguments.steps, _say)
+    report = reporter(arguments.steps, say)
 
     def after_step(done: int, loss: float) -> None:
         report(done, loss)
@@ -55,25 +56,12 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE / "models")
-    parser.add_argument("--voice", type=Path, default=HERE.parents[1] / ".venv/bin/python")
-    parser.add_argument("--clips", type=Path, help="clips already made by `python -m speech`")
-    parser.add_argument("--count", type=int, default=8000, help="clips to train on")
+    parser = options(__doc__)
+    add_clip_options(parser, "speech", count=8000)
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--undertrained-steps", type=int, default=450)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
-
-
-def _spoken_clips(voice: Path, folder: Path, count: int) -> Path:
-    path = folder / "clips.npz"
-    wanted = ["--count", str(count), "--seed", str(SEED)]
-    command = [str(voice), "-m", "speech", "training", str(path), *wanted]
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    subprocess.run(command, cwd=HERE, env=environment, check=True, timeout=600)
-    return path
 
 
 def _report_scores(out: Path) -> None:
@@ -81,12 +69,7 @@ def _report_scores(out: Path) -> None:
         for split in ("evaluation", "live"):
             scores = score_checkpoint(out / name, HERE / "data" / split)
             rates = "  ".join(f"{part} {score.rate:.2%}" for part, score in scores.items())
-            _say(f"{name} on {split} ({scores['all'].clips} clips): {rates}")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+            say(f"{name} on {split} ({scores['all'].clips} clips): {rates}")
 
 
 if __name__ == "__main__":

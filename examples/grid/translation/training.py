@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+
+from training_run import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,12 +84,6 @@ def causal_batches(
         )
         # Padding stands on the right, where no earlier token can see it: no mask is needed.
         yield {"input_ids": texts, "labels": labels}
-
-
-def say(line: str) -> None:
-    """Print one line at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def _drawn(examples: Sequence[Example], schedule: Schedule) -> Iterator[list[Example]]:
