@@ -2,9 +2,10 @@
 
 For each kind's example, one variant, one load generator, one run: `tuned_rps` is served with the
 settings that `sluice tune` finds, `default_rps` with those that Triton takes when none are written
-(one instance, no request waits for another), `bare_rps` is the release's own program in a loop over
-full batches in one process, no server around it. `python -m benchmarks.serving [KIND ...]` prints a
-line for each kind, and all of them as one JSON object on its last line.
+(one instance, no request waits for another or shares a step with it), `bare_rps` is the release's
+own program in a loop over full batches in one process, no server around it.
+`python -m benchmarks.serving [KIND ...]` prints a line for each kind, and all of them as one JSON
+object on its last line.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ def measure(kind: str, seconds: float) -> dict[str, Any]:
         _convert(kind, GRID / "models" / model, variant, work)
         load = Load(model, kind, work, questions, IN_FLIGHT, seconds)
         start = Batching(options=kind_of(kind).defaults)
-        default = load.measure(dataclasses.replace(start, queue_delay_us=None, threads=_cores()))
+        alone = {name: "1" if name == "max_live" else value for name, value in start.options.items()}
+        default = load.measure(
+            dataclasses.replace(start, queue_delay_us=None, threads=_cores(), options=alone)
+        )
         sweep = Sweep(start, slowest_ms=SLOWEST_MS, cores=_cores())
         for batching in sweep.settings():
             sweep.take(load.measure(batching))

@@ -9,11 +9,14 @@ Tensors (B batch, S tokens of the source, T new tokens, P earlier tokens, H head
 W width of a head, V vocabulary; i counts decoder layers from 0; tokens, masks and positions are
 int64, all else float32; a mask is 1 for a real token and 0 for padding):
   seq2seq encoder: tokens, mask [B, S] -> cross_key_i, cross_value_i [B, H, S, W]
-  seq2seq decoder: tokens [B, T], mask [B, S], past_key_i, past_value_i [B, H, P, W],
-                   cross_key_i, cross_value_i -> logits [B, T, V],
-                   present_key_i, present_value_i [B, H, P + T, W]
+  seq2seq decoder: tokens [B, T], mask [B, P + T], source_mask [B, S],
+                   past_key_i, past_value_i [B, H, P, W], cross_key_i, cross_value_i
+                   -> logits [B, T, V], present_key_i, present_value_i [B, H, P + T, W]
   causal decoder:  tokens, positions [B, T], mask [B, P + T], past_key_i, past_value_i
                    -> logits, present_key_i, present_value_i
+
+Padding of `mask` comes before a row's tokens, so rows that began at different times end at the
+same column, and two columns of a row are as far apart as its tokens. Padding of a source is after.
 """
 
 from __future__ import annotations
@@ -79,7 +82,7 @@ class _Reshape(torch.autograd.Function):  # type: ignore[misc]  # PyTorch is onl
         return made
 
 
-def source_bias(mask: Any) -> Any:
+def padding_bias(mask: Any) -> Any:
     """[B, 1, 1, S] to add to scores, of a mask [B, S]."""
     return (1 - mask[:, None, None, :]).float() * BLOCKED
 
@@ -89,6 +92,20 @@ def causal_bias(earlier: Any, new: Any) -> Any:
     columns = torch.arange(earlier + new).unsqueeze(0)
     rows = torch.arange(earlier, earlier + new).unsqueeze(1)
     return torch.where(columns <= rows, 0.0, BLOCKED)
+
+
+def target_bias(mask: Any, earlier: Any, new: Any) -> Any:
+    """[B, 1, T, P + T] to add to scores, of a mask [B, P + T]: causal, and never padding."""
+    # Where both block, their sum is below BLOCKED, and FP16 holds that too.
+    return causal_bias(earlier, new) + padding_bias(mask)
+
+
+def new_positions(mask: Any, new: Any) -> Any:
+    """[B, T]: how many of a row's tokens come before each new one, of a mask [B, P + T].
+
+    No new token may be padding.
+    """
+    return mask.sum(dim=1, keepdim=True) - new + torch.arange(new)
 
 
 def export_encoder(module: Any, layers: int, path: Path) -> None:
@@ -103,15 +120,16 @@ def export_seq2seq_decoder(module: Any, shape: tuple[int, int, int], path: Path)
     """Write a seq2seq decoder's graph in FP32; `shape` is layers, heads and width of a head."""
     layers, heads, width = shape
     tokens = torch.ones(_BATCH, _NEW, dtype=torch.int64)
-    mask = torch.ones(_BATCH, _SOURCE, dtype=torch.int64)
+    mask = torch.ones(_BATCH, _EARLIER + _NEW, dtype=torch.int64)
+    source = torch.ones(_BATCH, _SOURCE, dtype=torch.int64)
     cross = [torch.zeros(_BATCH, heads, _SOURCE, width) for _ in range(2 * layers)]
-    sizes = _decoder_sizes(layers) | {"mask": {0: "batch", 1: "source"}}
+    sizes = _decoder_sizes(layers) | {"source_mask": {0: "batch", 1: "source"}}
     sizes |= {name: {0: "batch", 2: "source"} for name in cross_names(layers)}
     _export(
         module,
-        (tokens, mask, *_past(shape), *cross),
+        (tokens, mask, source, *_past(shape), *cross),
         path,
-        ["tokens", "mask", *past_names(layers), *cross_names(layers)],
+        ["tokens", "mask", "source_mask", *past_names(layers), *cross_names(layers)],
         ["logits", *past_names(layers, "present")],
         sizes,
     )
@@ -122,8 +140,7 @@ def export_causal_decoder(module: Any, shape: tuple[int, int, int], path: Path) 
     layers = shape[0]
     tokens = torch.ones(_BATCH, _NEW, dtype=torch.int64)
     mask = torch.ones(_BATCH, _EARLIER + _NEW, dtype=torch.int64)
-    sizes = _decoder_sizes(layers) | {"mask": {0: "batch", 1: "all"}}
-    sizes |= {"positions": {0: "batch", 1: "new"}}
+    sizes = _decoder_sizes(layers) | {"positions": {0: "batch", 1: "new"}}
     _export(
         module,
         (tokens, mask, tokens, *_past(shape)),
@@ -141,6 +158,7 @@ def _past(shape: tuple[int, int, int]) -> list[Any]:
 
 def _decoder_sizes(layers: int) -> dict[str, dict[int, str]]:
     sizes = {name: {0: "batch", 1: "new"} for name in ("tokens", "logits")}
+    sizes |= {"mask": {0: "batch", 1: "all"}}
     sizes |= {name: {0: "batch", 2: "earlier"} for name in past_names(layers)}
     return sizes | {name: {0: "batch", 2: "all"} for name in past_names(layers, "present")}
 

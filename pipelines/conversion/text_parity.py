@@ -200,13 +200,15 @@ def _greedy(step: Step, first: NDArray[np.int64], prompt: int, rules: Rules) -> 
 def _start_seq2seq(
     sessions: Mapping[str, Any], rules: Rules, batch: Sequence[Sequence[int]]
 ) -> tuple[Step, NDArray[np.int64], int]:
-    tokens, mask = padded(batch, rules.pad, left=False)
-    heard = sessions["encoder"]({"tokens": tokens, "mask": mask})
-    fixed = {"mask": mask} | {name: heard[name] for name in cross_names(rules.layers)}
+    tokens, source = padded(batch, rules.pad, left=False)
+    heard = sessions["encoder"]({"tokens": tokens, "mask": source})
+    fixed = {"source_mask": source} | {name: heard[name] for name in cross_names(rules.layers)}
     past = _no_past(rules, len(batch))
 
     def step(new: NDArray[np.int64]) -> NDArray[np.float32]:
-        result = sessions["decoder"]({"tokens": new, **fixed, **past})
+        columns = past["past_key_0"].shape[2] + new.shape[1]
+        mask = np.ones((len(new), columns), dtype=np.int64)
+        result = sessions["decoder"]({"tokens": new, "mask": mask, **fixed, **past})
         _grow(past, result, rules)
         return np.asarray(result["logits"])
 

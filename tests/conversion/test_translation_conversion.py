@@ -27,6 +27,7 @@ GRAPHS = {
 }
 BESIDE = {"source.spm", "target.spm", "vocab.json", "generation.json", "variant.json"}
 RECIPES = {recipe.variant: recipe for recipe in KIND.recipes}
+COMPARE = HERE / "compare_padded_rows.py"
 QUICK = ("onnx-fp32", "onnx-fp16", "onnx-int8")
 
 
@@ -88,6 +89,22 @@ def test_answers_are_those_of_transformers(
         assert parity["logits_max"] > 1e-5
 
 
+def test_rows_are_computed_together_as_alone(
+    grid: dict[str, ConvertedVariant], checkpoints: Any
+) -> None:
+    # ONNX's INT8 is not among them: one scale of its activations is for all rows.
+    names = ("onnx-fp32", "onnx-fp16", "openvino-fp16", "openvino-int8")
+    assert together(checkpoints, [grid[name] for name in names]) == [
+        pytest.approx(0, abs=most) for most in (1e-4, 0.1, 0.1, 0.1)
+    ]
+
+
+def together(checkpoints: Any, variants: list[ConvertedVariant]) -> list[float]:
+    """Of each, the greatest difference of logits between padded rows and those rows alone."""
+    folders = (str(variant.folder) for variant in variants)
+    return [float(one) for one in checkpoints.run_converter(COMPARE, *folders).split()]
+
+
 def test_sizes(grid: dict[str, ConvertedVariant]) -> None:
     sizes = {
         name: sum(path.stat().st_size for path in variant.folder.iterdir())
@@ -140,6 +157,9 @@ def test_t5(
     made = text.convert_plainly("translation", source, QUICK, tmp_path / "out")
     assert made["onnx-fp32"].parity["agreement"] == 1.0
     assert made["onnx-fp32"].parity["logits_max"] < 1e-3
+    whole, half = together(checkpoints, [made["onnx-fp32"], made["onnx-fp16"]])
+    assert whole < 1e-4
+    assert half < 0.1
     folder = made["onnx-int8"].folder
     assert {path.name for path in folder.iterdir()} == {
         *GRAPHS["onnx"],

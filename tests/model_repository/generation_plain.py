@@ -80,14 +80,14 @@ class Plain:
         for one in self.decoder.get_inputs():
             if one.name.startswith("past"):
                 feeds[one.name] = np.zeros(shape, np.float32)
+        feeds["mask"] = np.ones((1, len(tokens)), np.int64)
         if self.causal:
-            feeds["mask"] = np.ones((1, len(tokens)), np.int64)
             feeds["positions"] = np.arange(len(tokens))[None]
         else:
             source = {"tokens": np.array([prompt]), "mask": np.ones((1, len(prompt)), np.int64)}
             crosses = [one.name for one in self.encoder.get_outputs()]
             feeds |= zip(crosses, self.encoder.run(crosses, source), strict=True)
-            feeds["mask"] = source["mask"]
+            feeds["source_mask"] = source["mask"]
         return self.decoder.run(["logits"], feeds)[0][0, -1]
 
 

@@ -67,7 +67,7 @@ def causal(columns: Any, new: Any) -> Any:
 
 
 class Decoder(torch.nn.Module):  # type: ignore[misc]  # the converter's own
-    """Both architectures: `positions` and `mask` of a causal one, the source of a seq2seq one."""
+    """Both architectures: a causal one is given its positions, a seq2seq one counts them."""
 
     def __init__(self, rows: int, vocabulary: int, end_bias: float, *, seq2seq: bool) -> None:
         super().__init__()
@@ -82,19 +82,17 @@ class Decoder(torch.nn.Module):  # type: ignore[misc]  # the converter's own
     def forward(self, tokens: Any, mask: Any, *others: Any) -> tuple[Any, ...]:
         pairs = 2 * LAYERS
         if self.seq2seq:
-            past, cross = others[:pairs], others[pairs:]
-            before = past[0].shape[2]
-            positions = torch.arange(before, before + tokens.shape[1])[None]
-            allowed = causal(before + tokens.shape[1], tokens.shape[1])[None, None]
+            heard, past, cross = others[0], others[1 : 1 + pairs], others[1 + pairs :]
+            positions = torch.cumsum(mask, dim=1)[:, past[0].shape[2] :] - 1
         else:
             positions, past = others[0], others[1:]
-            allowed = causal(mask.shape[1], tokens.shape[1])[None, None]
-            allowed = allowed & (mask[:, None, None, :] == 1)
+        allowed = causal(mask.shape[1], tokens.shape[1])[None, None]
+        allowed = allowed & (mask[:, None, None, :] == 1)
         x = self.tokens(tokens) + self.places(positions)
         present: list[Any] = []
         for number, layer in enumerate(self.layers):
             pair = slice(2 * number, 2 * number + 2)
-            source = (*cross[pair], mask[:, None, None, :] == 1) if self.seq2seq else None
+            source = (*cross[pair], heard[:, None, None, :] == 1) if self.seq2seq else None
             x, kept = layer(x, tuple(past[pair]), allowed, source)
             present += kept
         logits = self.head(norm(x))
@@ -124,6 +122,7 @@ def export(model: Any, path: Path, feeds: dict[str, Any], outputs: list[str]) ->
     axes = {
         "tokens": {0: "B", 1: "T"},
         "mask": {0: "B", 1: "M"},
+        "source_mask": {0: "B", 1: "S"},
         "positions": {0: "B", 1: "T"},
         "logits": {0: "B", 1: "T"},
         **{name: {0: "B", 2: "P"} for name in names("past")},
@@ -248,7 +247,13 @@ def make_translation(folder: Path) -> None:
     tokens, mask = (torch.ones(2, 3, dtype=torch.int64) for _ in range(2))
     source = {"tokens": tokens, "mask": mask}
     export(Encoder(pad + 1), folder / "encoder.onnx", source, names("cross"))
-    feeds = {**source, **cache("past", 2), **cache("cross", 3)}
+    feeds = {
+        "tokens": tokens,
+        "mask": torch.ones(2, 5, dtype=torch.int64),
+        "source_mask": mask,
+        **cache("past", 2),
+        **cache("cross", 3),
+    }
     export(decoder, folder / "decoder.onnx", feeds, ["logits", *names("present")])
     describe(
         folder,

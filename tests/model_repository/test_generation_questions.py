@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_repository.programs.generation.cache import Shapes, pad_left
+from model_repository.programs.generation.cache import Part, Shapes, gather
 from model_repository.programs.generation.questions import Question, Refused, ask, read_text
 from model_repository.programs.generation.rules import Rules
 from model_repository.programs.generation.texts import Texts, added
@@ -165,4 +165,19 @@ def test_prompts_are_filled_up_on_the_side_that_the_graph_reads() -> None:
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
     assert shapes.names("past") == ["past_key_0", "past_value_0"]
     assert shapes.no_past(3).shape == (3, 2, 0, 4)
-    assert pad_left(np.ones((1, 2)), 1, 4).tolist() == [[0, 0, 1, 1]]
+
+
+def test_rows_of_several_lengths_are_gathered_without_what_none_of_them_uses() -> None:
+    short, long = np.array([[0, 0, 7], [0, 8, 9]]), np.array([[1, 2, 3, 0]])
+    first, other = (Part.of(np.sign(one), np.arange(len(one))) for one in (short, long))
+    both = [short, long], [first, other], 1
+    assert gather(*both, left=True).tolist() == [[0, 0, 7], [0, 8, 9], [1, 2, 3]]
+    assert gather(*both, left=False).tolist() == [[0, 7, 0], [8, 9, 0], [1, 2, 3]]
+    one = Part.of(np.sign(short), np.array([0]))
+    assert gather([short], [one], 1, left=True).tolist() == [[7]]
+    nothing = Part.of(np.zeros((2, 3), dtype=np.int64), np.array([1, 0]))
+    assert gather([short, long], [nothing, other], 1, left=True).tolist() == [[0] * 3] * 2 + [
+        [1, 2, 3]
+    ]
+    cache = np.arange(12.0).reshape(2, 1, 3, 2)
+    assert gather([cache], [one], 2, left=True).tolist() == [[[[4.0, 5.0]]]]

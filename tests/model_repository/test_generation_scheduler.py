@@ -48,10 +48,11 @@ def rules(vocabulary: int = TableEngine.VOCABULARY, end: int = TableEngine.END) 
 
 def alone(engine: Any, rules: Rules, question: Question) -> tuple[list[int], float]:
     """The same greedy choice, written plainly for one question."""
-    logits, state = engine.start([question.prompt])
+    following, state = engine.start([question.prompt])
     tokens: list[int] = []
     scores: list[float] = []
     while True:
+        logits, state = engine.step(following, state)
         row = (logits[0] + rules.allowed).astype(np.float64)
         best = int(row.argmax())
         scores.append(float(row[best] - np.log(np.exp(row - row.max()).sum()) - row.max()))
@@ -60,7 +61,7 @@ def alone(engine: Any, rules: Rules, question: Question) -> tuple[list[int], flo
         tokens.append(best)
         if len(scores) == question.limit:
             break
-        logits, state = engine.step(np.array([best]), state)
+        following = np.array([best])
     return tokens, float(np.mean(scores))
 
 
@@ -106,13 +107,12 @@ REQUESTS = st.lists(
     requests=REQUESTS,
     seed=st.integers(0, 20),
     bias=st.sampled_from([-9.0, 0.0, 1.0]),
-    joins=st.booleans(),
     max_live=st.integers(1, 8),
 )
 def test_however_requests_come_and_go_each_gets_its_own_answer(
-    requests: list[Any], seed: int, bias: float, joins: bool, max_live: int
+    requests: list[Any], seed: int, bias: float, max_live: int
 ) -> None:
-    engine = TableEngine(seed, bias, joins=joins)
+    engine = TableEngine(seed, bias)
     scheduler = Scheduler(engine, rules(), Bounds(max_live, 20))
     jobs = [(asked(*prompt, limit=limit), come, gone) for prompt, limit, come, gone in requests]
     done, number, more = 0, 0, True
@@ -186,13 +186,13 @@ def test_batches_that_grow_and_shrink_answer_as_one_by_one(engine: tuple[Any, Ru
 
 def test_ended_rows_leave_by_halves_and_cancelled_ones_at_once(engine: tuple[Any, Rules]) -> None:
     computes, limits = engine
-    logits, state = computes.start(PROMPTS[:4])
+    logits, state = computes.step(*computes.start(PROMPTS[:4]))
     assert logits.shape == (4, len(limits.allowed))
     assert logits.dtype == np.float32
-    kept = computes.select(state, np.array([2, 1]))
+    kept = computes.gather([(state, np.array([2, 1]))])
     after, _ = computes.step(np.array([3, 5]), kept)
     for row, (prompt, token) in enumerate([(PROMPTS[2], 3), (PROMPTS[1], 5)]):
-        first, state = computes.start([prompt])
+        first, state = computes.step(*computes.start([prompt]))
         assert np.allclose(first[0], logits[[2, 1][row]], atol=1e-3)
         second, _ = computes.step(np.array([token]), state)
         assert np.allclose(second[0], after[row], atol=1e-3)
@@ -202,19 +202,27 @@ def test_rows_of_different_lengths_join(engine: tuple[Any, Rules]) -> None:
     computes, limits = engine
     states = []
     for prompts, tokens in ((PROMPTS[:2], (4, 4)), (PROMPTS[4:5], ())):
-        _, state = computes.start(prompts)
+        following, state = computes.start(prompts)
         for token in tokens:
-            _, state = computes.step(np.full(len(prompts), token), state)
+            _, state = computes.step(following, state)
+            following = np.full(len(prompts), token)
         states.append(state)
-    if not computes.joins:
-        with pytest.raises((ValueError, RuntimeError), match="cannot become one"):
-            computes.join(states)
-        return
-    joined, _ = computes.step(np.array([6, 7, 8]), computes.join(states))
-    alone_logits, state = computes.start(PROMPTS[4:5])
-    alone_logits, _ = computes.step(np.array([8]), state)
-    assert np.allclose(joined[2], alone_logits[0], atol=1e-3)
+    every = [(states[0], np.arange(2)), (states[1], np.arange(1))]
+    joined, state = computes.step(np.array([6, 7, following[0]]), computes.gather(every))
     assert joined.shape == (3, len(limits.allowed))
+    # The longer target leaves, and with it the columns that only it has.
+    left, _ = computes.step(np.array([9]), computes.gather([(state, np.array([2]))]))
+    told: list[tuple[Sequence[int], Sequence[int]]] = [
+        (PROMPTS[0], (4, 6)),
+        (PROMPTS[1], (4, 7)),
+        (PROMPTS[4], (9,)),
+    ]
+    found = [joined[0], joined[1], left[0]]
+    for (prompt, said), logits in zip(told, found, strict=True):
+        expected, state = computes.step(*computes.start([prompt]))
+        for token in said:
+            expected, state = computes.step(np.array([token]), state)
+        assert np.allclose(logits, expected[0], atol=1e-3)
 
 
 def test_one_group_costs_one_call_a_token_and_halves_are_dropped() -> None:
@@ -227,7 +235,7 @@ def test_one_group_costs_one_call_a_token_and_halves_are_dropped() -> None:
     sizes = [size for _, size in engine.calls]
     assert kinds == ["start"] + ["step"] * (len(kinds) - 1)
     assert sizes == sorted(sizes, reverse=True)
-    sizes_kept = [16, *engine.selected]
+    sizes_kept = [16, *engine.gathered]
     assert all(2 * after <= before for before, after in pairwise(sizes_kept))
     assert scheduler.counts.steps == len(engine.calls)
 
@@ -238,7 +246,7 @@ def test_rows_that_have_ended_leave_when_they_are_half() -> None:
     for limit in (2, 3, 6, 9):
         scheduler.submit(asked(3, limit=limit))
     finish(scheduler)
-    assert [size for _, size in engine.calls] == [4, 4, 4, 2, 2, 2, 1, 1, 1]
+    assert [size for _, size in engine.calls] == [4, 4, 4, 4, 2, 2, 2, 1, 1, 1]
 
 
 def test_a_cancelled_request_costs_nothing_more() -> None:
@@ -296,9 +304,8 @@ def test_bounds_that_let_nothing_through_are_refused(bounds: tuple[int, int]) ->
         Bounds(*bounds)
 
 
-@pytest.mark.parametrize("joins", [True, False])
-def test_a_failing_engine_fails_its_group_only(joins: bool) -> None:
-    engine = TableEngine(3, -9.0, joins=joins)
+def test_a_failing_engine_fails_what_it_computed_together() -> None:
+    engine = TableEngine(3, -9.0)
     engine.fault[9] = RuntimeError("out of memory")
     reported: list[Exception] = []
     scheduler = Scheduler(engine, rules(), Bounds(), report=reported.append)
@@ -317,10 +324,10 @@ def test_a_failing_engine_fails_its_group_only(joins: bool) -> None:
     assert bad.progress.reason == "the engine failed: RuntimeError"
     assert beside.progress.ending is Ending.FAILED
     assert later.progress.ending is Ending.ANSWERED
-    # Joined, it was the same batch; by itself, it goes on.
-    assert sound.progress.ending is (Ending.FAILED if joins else Ending.ANSWERED)
+    # It had joined them: the fault comes with their second token.
+    assert sound.progress.ending is Ending.FAILED
     assert [str(error) for error in reported] == ["out of memory"]
-    assert scheduler.counts.failed == (3 if joins else 2)
+    assert scheduler.counts.failed == 3
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

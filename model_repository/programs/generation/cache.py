@@ -1,4 +1,7 @@
-"""Names and shapes of what a decoder remembers: keys and values of each layer, [B, H, P, W]."""
+"""What a decoder remembers: keys and values of each layer, [B, H, P, W].
+
+Their names and shapes, and how rows of several batches become one.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from ..common.sessions import Session
 
 _PARTS = ("key", "value")
 
@@ -55,8 +60,56 @@ class Shapes:
         return tokens, mask
 
 
-def pad_left(array: NDArray[Any], axis: int, length: int) -> NDArray[Any]:
-    """`array` with zeros before it, so that `axis` is `length` long."""
-    widths = [(0, 0)] * array.ndim
-    widths[axis] = (length - array.shape[axis], 0)
-    return np.pad(array, widths)
+@dataclass(frozen=True)
+class Part:
+    """Some `rows` of a batch, and the `columns` that any of them uses."""
+
+    rows: NDArray[np.int64]
+    columns: slice
+
+    @classmethod
+    def of(cls, mask: NDArray[np.int64], rows: NDArray[np.int64]) -> Part:
+        """Rows of a batch whose `mask` [B, P] is 1 where a column is a row's own."""
+        used = np.flatnonzero(mask[rows].any(axis=0))
+        return cls(rows, slice(used[0], used[-1] + 1) if len(used) else slice(0, 0))
+
+
+def gather(
+    arrays: Sequence[NDArray[Any]], parts: Sequence[Part], axis: int, *, left: bool
+) -> NDArray[Any]:
+    """The parts of batches as one array, which holds their columns on `axis`.
+
+    It has as many as the widest part; others have zeros on the `left` of theirs, or on the right.
+    """
+    between: tuple[Any, ...] = (slice(None),) * (axis - 1)
+    pieces = [
+        array[(part.rows, *between, part.columns)]
+        for array, part in zip(arrays, parts, strict=True)
+    ]
+    if len(pieces) == 1:
+        return pieces[0]
+    shape = list(pieces[0].shape)
+    shape[0], shape[axis] = sum(map(len, pieces)), max(piece.shape[axis] for piece in pieces)
+    gathered = np.empty(shape, dtype=pieces[0].dtype)
+    row = 0
+    for piece in pieces:
+        place = gathered[row : row + len(piece)]
+        width = piece.shape[axis]
+        padding = shape[axis] - width
+        own, empty = slice(padding, None), slice(padding)
+        if not left:
+            own, empty = slice(width), slice(width, None)
+        place[(slice(None), *between, own)] = piece
+        place[(slice(None), *between, empty)] = 0
+        row += len(piece)
+    return gathered
+
+
+def gather_tensors(
+    session: Session[Any], batches: Sequence[tuple[Any, ...]], parts: Sequence[Part], *, left: bool
+) -> tuple[Any, ...]:
+    """The same of each of a session's tensors [B, H, P, W], which every batch has."""
+    return tuple(
+        session.tensor(gather([session.array(tensor) for tensor in same], parts, 2, left=left))
+        for same in zip(*batches, strict=True)
+    )

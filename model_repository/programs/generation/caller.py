@@ -18,7 +18,7 @@ from . import wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_LOOK_S = 0.05
+_LOOK_S = 0.2
 """How often clients are asked whether they are still there, and a lost engine is looked for."""
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.sessions import Session, open_session
-from .cache import Shapes, pad_left
+from .cache import Part, Shapes, gather, gather_tensors
 from .engines import Engine
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ class State:
 class CausalEngine(Engine[State]):
     """Rows are padded on the left; padded columns are masked, and cut off once no row has them."""
 
-    joins = True
-
     def __init__(self, decoder: Session[Any], shapes: Shapes) -> None:
         self._decoder, self._shapes = decoder, shapes
         self.execution_devices = decoder.devices
@@ -49,36 +47,27 @@ class CausalEngine(Engine[State]):
         decoder = open_session(folder, "decoder", threads=threads, device=device)
         return cls(decoder, Shapes.load(folder))
 
-    def start(self, prompts: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], State]:
+    def start(self, prompts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], State]:
         """See Engine."""
         tokens, mask = self._shapes.fill_up(prompts, left=True)
         empty = self._decoder.tensor(self._shapes.no_past(len(prompts)))
         state = State((empty,) * len(self._past), mask[:, :0])
-        for first in range(0, tokens.shape[1], _PROMPT_COLUMNS):
-            columns = slice(first, first + _PROMPT_COLUMNS)
-            logits, state = self._decode(tokens[:, columns], mask[:, columns], state)
-        return logits, state
+        last = tokens.shape[1] - 1
+        for first in range(0, last, _PROMPT_COLUMNS):
+            columns = slice(first, min(first + _PROMPT_COLUMNS, last))
+            _, state = self._decode(tokens[:, columns], mask[:, columns], state)
+        return tokens[:, last], state
 
     def step(self, tokens: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
         """See Engine."""
         return self._decode(tokens[:, None], np.ones((len(tokens), 1), dtype=np.int64), state)
 
-    def select(self, state: State, rows: NDArray[np.int64]) -> State:
+    def gather(self, chosen: Sequence[tuple[State, NDArray[np.int64]]]) -> State:
         """See Engine."""
-        mask = state.mask[rows]
-        first = int(mask.any(axis=0).argmax())
-        past = (self._decoder.array(tensor)[rows, :, first:] for tensor in state.past)
-        return State(tuple(map(self._decoder.tensor, past)), mask[:, first:])
-
-    def join(self, states: Sequence[State]) -> State:
-        """See Engine."""
-        longest = max(state.mask.shape[1] for state in states)
-        past = (
-            np.concatenate([pad_left(self._decoder.array(part), 2, longest) for part in parts])
-            for parts in zip(*(state.past for state in states), strict=True)
-        )
-        mask = np.concatenate([pad_left(state.mask, 1, longest) for state in states])
-        return State(tuple(map(self._decoder.tensor, past)), mask)
+        states = [state for state, _ in chosen]
+        parts = [Part.of(state.mask, rows) for state, rows in chosen]
+        past = gather_tensors(self._decoder, [state.past for state in states], parts, left=True)
+        return State(past, gather([state.mask for state in states], parts, 1, left=True))
 
     def _decode(
         self, tokens: NDArray[np.int64], mask: NDArray[np.int64], state: State

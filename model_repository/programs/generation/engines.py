@@ -1,6 +1,6 @@
 """One port to a model that writes token after token, and its two architectures.
 
-An engine computes; what to choose and when to stop is `groups`'s. What it remembers of earlier
+An engine computes; what to choose and when to stop is `batch`'s. What it remembers of earlier
 tokens (keys and values of each layer) stays in the runtime's own form and is never computed again.
 """
 
@@ -23,29 +23,29 @@ S = TypeVar("S")
 class Engine(ABC, Generic[S]):
     """A variant's graphs; S is what it remembers of the B rows of a batch.
 
-    One caller at a time. A state that was given to `step` or `join` must not be used again.
+    One caller at a time. A state that was given to `step` or `gather` must not be used again.
     """
 
-    joins: bool
-    """Whether rows that have got to different lengths can be one batch."""
     execution_devices: tuple[str, ...]
     """Where the graphs run, as the runtime says."""
 
     @abstractmethod
-    def start(self, prompts: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], S]:
-        """Logits [B, vocabulary] of the first token after each prompt, and the state there."""
+    def start(self, prompts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], S]:
+        """The token [B] with which `step` computes each prompt's first logits, and the state then.
+
+        So that rows can be joined to others before any step of their own.
+        """
 
     @abstractmethod
     def step(self, tokens: NDArray[np.int64], state: S) -> tuple[NDArray[np.float32], S]:
         """Logits [B, vocabulary] after one more token [B] of each row, and the state there."""
 
     @abstractmethod
-    def select(self, state: S, rows: NDArray[np.int64]) -> S:
-        """The state of those rows alone, in that order."""
+    def gather(self, chosen: Sequence[tuple[S, NDArray[np.int64]]]) -> S:
+        """One state of some rows [at least 1] of each of the given, in that order.
 
-    @abstractmethod
-    def join(self, states: Sequence[S]) -> S:
-        """One state with the rows of all, in order. Only where `joins`."""
+        Rows may have got to any lengths.
+        """
 
 
 def load_engine(folder: Path, threads: int, device: str = "CPU") -> Engine[Any]:

@@ -1,9 +1,9 @@
 """Who is computed when: every request under way gets one token a round.
 
 So a long answer never blocks a new one, which has its first token within a round of its admission.
-New requests start as a group of their own; where the engine can, groups become one, else they are
-stepped in turn. At most `max_live` are computed, `max_waiting` more may wait; others are refused
-at once. Knows no clock, no server and no text.
+New requests join the batch of those that are under way, whatever these have got to. At most
+`max_live` are computed, `max_waiting` more may wait; others are refused at once. Knows no clock,
+no server and no text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from .groups import Group
+from .batch import Batch
 from .jobs import CANCELLED, Ending, Job
 
 if TYPE_CHECKING:
@@ -67,11 +67,10 @@ class Scheduler(Generic[S]):
         is_stopped: Callable[[Sequence[int]], bool] = lambda _: False,
         report: Callable[[Exception], None] = lambda _: None,
     ) -> None:
-        self._engine, self._rules, self._bounds = engine, rules, bounds
-        self._is_stopped, self._report = is_stopped, report
+        self._bounds, self._report = bounds, report
+        self._batch = Batch(engine, rules, is_stopped)
         self._lock = threading.Lock()
         self._waiting: deque[Job] = deque()
-        self._groups: list[Group[S]] = []
         self._jobs: list[Job] = []
         self._live = 0
         self._seen_tokens = 0
@@ -119,28 +118,27 @@ class Scheduler(Generic[S]):
         for job in (*self._waiting, *self._jobs):
             job.end(Ending.CLOSED, "this model shut down before the answer was whole")
         self._waiting.clear()
-        self._groups, self._jobs = [], []
+        self._batch.drop()
+        self._jobs = []
 
     def round(self) -> bool:
         """Compute one token of every request under way; whether there is more to do."""
-        self._each(Group.leave)
-        self._groups = [group for group in self._groups if group.jobs]
-        self.counts.steps += len(self._groups)
-        self._each(Group.step)
-        admitted = self._admit()
-        if admitted:
+        batch = self._batch
+        self._attempt(batch.leave, batch.jobs)
+        if admitted := self._admit():
             self._start(admitted)
-        self._unite()
+        if jobs := batch.jobs:
+            self.counts.steps += 1
+            self._attempt(batch.step, jobs)
         return self._settle()
 
-    def _each(self, act: Callable[[Group[S]], None]) -> None:
-        """Let each group act; when the engine fails, its jobs fail, so nothing is left of it."""
-        for group in self._groups:
-            jobs = group.jobs
-            try:
-                act(group)
-            except Exception as error:  # noqa: BLE001 - an engine may raise anything; others go on
-                self._fail(jobs, error)
+    def _attempt(self, act: Callable[[], None], jobs: Sequence[Job]) -> None:
+        """Let the batch of `jobs` act; when the engine fails, they do, and nothing is left."""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - an engine may raise anything
+            self._batch.drop()
+            self._fail(jobs, error)
 
     def _admit(self) -> list[Job]:
         """Waiting jobs for which there is room, the longest waiting first."""
@@ -159,22 +157,14 @@ class Scheduler(Generic[S]):
         return admitted
 
     def _start(self, jobs: list[Job]) -> None:
+        """Let new jobs join the batch. When they cannot be started, the others go on."""
         self.counts.steps += 1
         try:
-            self._groups.append(Group(self._engine, self._rules, self._is_stopped, jobs))
-        except Exception as error:  # noqa: BLE001 - as in _each
+            rows = self._batch.start(jobs)
+        except Exception as error:  # noqa: BLE001 - as in _attempt
             self._fail(jobs, error)
-
-    def _unite(self) -> None:
-        if not self._engine.joins or len(self._groups) < 2:
-            return
-        jobs = [job for group in self._groups for job in group.jobs]
-        first, *others = self._groups
-        self._groups = [first]
-        try:
-            first.join(others)
-        except Exception as error:  # noqa: BLE001 - as in _each
-            self._fail(jobs, error)
+        else:
+            self._attempt(lambda: self._batch.join(rows), [*self._batch.jobs, *jobs])
 
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         self._report(error)

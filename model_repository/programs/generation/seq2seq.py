@@ -1,4 +1,8 @@
-"""A model that reads a source once, then writes: `encoder` and `decoder` graphs."""
+"""A model that reads a source once, then writes: `encoder` and `decoder` graphs.
+
+Rows of a batch end at the same target column and begin wherever they were started, and their
+sources are as long as the longest, so rows of any age can join and leave.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.sessions import Session, open_session
-from .cache import Shapes
+from .cache import Part, Shapes, gather, gather_tensors
 from .engines import Engine
 
 if TYPE_CHECKING:
@@ -21,17 +25,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class State:
-    """What the decoder remembers of B rows: its tokens, the source, and which of it is padding."""
+    """What the decoder remembers of B rows: their tokens, and their sources.
+
+    `mask` [B, P] and `source_mask` [B, S] are 1 where a column is a row's own, 0 for padding.
+    """
 
     past: tuple[Any, ...]
+    mask: NDArray[np.int64]
     cross: tuple[Any, ...]
-    mask: Any
+    source_mask: NDArray[np.int64]
 
 
 class Seq2SeqEngine(Engine[State]):
-    """All rows of a batch are at the same target position: the graph knows no other."""
-
-    joins = False
+    """Targets are padded on the left, sources on the right; what all rows have too much is cut."""
 
     def __init__(
         self, encoder: Session[Any], decoder: Session[Any], shapes: Shapes, start: Sequence[int]
@@ -52,36 +58,40 @@ class Seq2SeqEngine(Engine[State]):
         start = json.loads((folder / "generation.json").read_bytes())["start"]
         return cls(encoder, decoder, Shapes.load(folder), start)
 
-    def start(self, prompts: Sequence[Sequence[int]]) -> tuple[NDArray[np.float32], State]:
+    def start(self, prompts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], State]:
         """See Engine."""
         tokens, mask = self._shapes.fill_up(prompts, left=False)
         feeds = {"tokens": self._encoder.tensor(tokens), "mask": self._encoder.tensor(mask)}
         cross = self._encoder.run(feeds, self._cross)
         empty = self._decoder.tensor(self._shapes.no_past(len(prompts)))
-        past = (empty,) * len(self._past)
-        state = State(past, tuple(cross), self._decoder.tensor(mask))
-        return self._decode(np.repeat(self._start, len(prompts), axis=0), state)
+        state = State((empty,) * len(self._past), mask[:, :0], tuple(cross), mask)
+        start = np.repeat(self._start, len(prompts), axis=0)
+        if start.shape[1] > 1:
+            _, state = self._decode(start[:, :-1], state)
+        return start[:, -1], state
 
     def step(self, tokens: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
         """See Engine."""
         return self._decode(tokens[:, None], state)
 
-    def select(self, state: State, rows: NDArray[np.int64]) -> State:
+    def gather(self, chosen: Sequence[tuple[State, NDArray[np.int64]]]) -> State:
         """See Engine."""
-        past, cross, (mask,) = (
-            tuple(self._decoder.tensor(self._decoder.array(tensor)[rows]) for tensor in tensors)
-            for tensors in (state.past, state.cross, (state.mask,))
+        states = [state for state, _ in chosen]
+        targets = [Part.of(state.mask, rows) for state, rows in chosen]
+        sources = [Part.of(state.source_mask, rows) for state, rows in chosen]
+        return State(
+            gather_tensors(self._decoder, [state.past for state in states], targets, left=True),
+            gather([state.mask for state in states], targets, 1, left=True),
+            gather_tensors(self._decoder, [state.cross for state in states], sources, left=False),
+            gather([state.source_mask for state in states], sources, 1, left=False),
         )
-        return State(past, cross, mask)
-
-    def join(self, states: Sequence[State]) -> State:
-        """See Engine."""
-        raise ValueError(f"{len(states)} batches of a seq2seq model cannot become one")
 
     def _decode(self, tokens: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
-        feeds = {"tokens": self._decoder.tensor(tokens), "mask": state.mask}
+        mask = np.concatenate([state.mask, np.ones_like(tokens)], axis=1)
+        new = {"tokens": tokens, "mask": mask, "source_mask": state.source_mask}
+        feeds = {name: self._decoder.tensor(array) for name, array in new.items()}
         feeds.update(zip(self._past, state.past, strict=True))
         feeds.update(zip(self._cross, state.cross, strict=True))
         logits, *present = self._decoder.run(feeds, self._wanted)
         last = self._decoder.array(logits)[:, -1]
-        return last, State(tuple(present), state.cross, state.mask)
+        return last, State(tuple(present), mask, state.cross, state.source_mask)

@@ -19,7 +19,7 @@ def warm_up(engine: Engine[Any], rules: Rules, vocabulary: Vocabulary, rows: int
     """Answer a short text, alone and `rows` times side by side. Raises what the engine raises."""
     prompt = vocabulary.encode(rules.prompt(_TEXT))
     for size in sorted({1, rows}):
-        logits, state = engine.start([prompt] * size)
-        for _ in range(min(_STEPS, rules.room(len(prompt)) - 1)):
-            tokens = np.asarray((logits + rules.allowed).argmax(-1), dtype=np.int64)
+        tokens, state = engine.start([prompt] * size)
+        for _ in range(min(_STEPS, rules.room(len(prompt)))):
             logits, state = engine.step(tokens, state)
+            tokens = np.asarray((logits + rules.allowed).argmax(-1), dtype=np.int64)

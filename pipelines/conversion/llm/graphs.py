@@ -13,12 +13,11 @@ from typing import Any
 import torch
 
 from pipelines.conversion.text_graphs import (
-    BLOCKED,
     attend,
-    causal_bias,
     join_heads,
     reshape,
     split_heads,
+    target_bias,
 )
 
 
@@ -50,9 +49,7 @@ class Decoder(torch.nn.Module):  # type: ignore[misc]  # PyTorch is only in the 
         """See `text_graphs`."""
         hidden = self.decoder.embed_tokens(tokens)
         turns = self.rotary(positions)
-        bias = causal_bias(past[0].shape[2], tokens.shape[1])
-        # Where both block, their sum is below BLOCKED, and FP16 holds that too.
-        bias = bias + (1 - mask[:, None, None, :]).float() * BLOCKED
+        bias = target_bias(mask, past[0].shape[2], tokens.shape[1])
         present: list[Any] = []
         for number, layer in enumerate(self.decoder.layers):
             normed = layer.input_layernorm(hidden)

@@ -12,10 +12,11 @@ import torch
 
 from pipelines.conversion.text_graphs import (
     attend,
-    causal_bias,
     join_heads,
-    source_bias,
+    new_positions,
+    padding_bias,
     split_heads,
+    target_bias,
 )
 
 
@@ -31,8 +32,8 @@ class Encoder(torch.nn.Module):  # type: ignore[misc]  # PyTorch is only in the 
 
     def forward(self, tokens: Any, mask: Any) -> tuple[Any, ...]:
         """See `text_graphs`."""
-        hidden = _embed(self.encoder, tokens, 0)
-        bias = source_bias(mask)
+        hidden = _embed(self.encoder, tokens, torch.arange(tokens.shape[1]))
+        bias = padding_bias(mask)
         for layer in self.encoder.layers:
             keys, values = _keys_values(layer.self_attn, hidden)
             mixed = _attention(layer.self_attn, hidden, keys, values, bias)
@@ -51,13 +52,13 @@ class Decoder(torch.nn.Module):  # type: ignore[misc]  # PyTorch is only in the 
         self.head = model.lm_head
         self.bias = model.final_logits_bias
 
-    def forward(self, tokens: Any, mask: Any, *tensors: Any) -> tuple[Any, ...]:
+    def forward(self, tokens: Any, mask: Any, source_mask: Any, *tensors: Any) -> tuple[Any, ...]:
         """See `text_graphs`."""
         count = 2 * len(self.decoder.layers)
         past, cross = tensors[:count], tensors[count:]
-        earlier = past[0].shape[2]
-        hidden = _embed(self.decoder, tokens, earlier)
-        visible, source = causal_bias(earlier, tokens.shape[1]), source_bias(mask)
+        earlier, new = past[0].shape[2], tokens.shape[1]
+        hidden = _embed(self.decoder, tokens, new_positions(mask, new))
+        visible, source = target_bias(mask, earlier, new), padding_bias(source_mask)
         present: list[Any] = []
         for number, layer in enumerate(self.decoder.layers):
             keys, values = (
@@ -83,9 +84,8 @@ def shape_of(config: Any) -> tuple[int, int, int]:
     return config.decoder_layers, heads, config.d_model // heads
 
 
-def _embed(part: Any, tokens: Any, earlier: Any) -> Any:
-    positions = part.embed_positions.weight[earlier : earlier + tokens.shape[1]]
-    return part.embed_tokens(tokens) * part.embed_scale + positions
+def _embed(part: Any, tokens: Any, positions: Any) -> Any:
+    return part.embed_tokens(tokens) * part.embed_scale + part.embed_positions.weight[positions]
 
 
 def _keys_values(attention: Any, hidden: Any) -> tuple[Any, Any]:

@@ -13,10 +13,10 @@ import torch
 
 from pipelines.conversion.text_graphs import (
     attend,
-    causal_bias,
     join_heads,
-    source_bias,
+    padding_bias,
     split_heads,
+    target_bias,
 )
 
 
@@ -34,7 +34,7 @@ class Encoder(torch.nn.Module):  # type: ignore[misc]  # PyTorch is only in the 
     def forward(self, tokens: Any, mask: Any) -> tuple[Any, ...]:
         """See `text_graphs`."""
         hidden = self.encoder.embed_tokens(tokens)
-        bias = self.distances(0, tokens.shape[1]) + source_bias(mask)
+        bias = self.distances(0, tokens.shape[1]) + padding_bias(mask)
         for block in self.encoder.block:
             normed = block.layer[0].layer_norm(hidden)
             attention = block.layer[0].SelfAttention
@@ -57,14 +57,14 @@ class Decoder(torch.nn.Module):  # type: ignore[misc]  # PyTorch is only in the 
         # A head that is the embedding gets smaller inputs (Mesh TensorFlow's transformer.py).
         self.scale = model.model_dim**-0.5 if model.config.tie_word_embeddings else 1.0
 
-    def forward(self, tokens: Any, mask: Any, *tensors: Any) -> tuple[Any, ...]:
+    def forward(self, tokens: Any, mask: Any, source_mask: Any, *tensors: Any) -> tuple[Any, ...]:
         """See `text_graphs`."""
         count = 2 * len(self.decoder.block)
         past, cross = tensors[:count], tensors[count:]
         earlier, new = past[0].shape[2], tokens.shape[1]
         hidden = self.decoder.embed_tokens(tokens)
-        visible = self.distances(earlier, new) + causal_bias(earlier, new)
-        source = source_bias(mask)
+        visible = self.distances(earlier, new) + target_bias(mask, earlier, new)
+        source = padding_bias(source_mask)
         present: list[Any] = []
         for number, block in enumerate(self.decoder.block):
             attention = block.layer[0].SelfAttention
