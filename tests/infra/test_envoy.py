@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import statistics
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -64,19 +63,15 @@ def test_flipping_weights_under_load_loses_no_request(door: Door, both: str, pro
     threads = [threading.Thread(target=load) for _ in range(4)]
     for thread in threads:
         thread.start()
-    took = []
     for number in range(40):
         weight = (number * 37) % 101
-        started = time.perf_counter()
         door.route(both, (1, 100 - weight), (2, weight))
-        took.append((time.perf_counter() - started) * 1000)
         time.sleep(0.02)
     stop.set()
     for thread in threads:
         thread.join()
     assert failures == []
     assert {"release 1", "release 2"} <= set(answered)
-    assert statistics.median(took) < 100
 
 
 def test_the_next_request_goes_where_the_route_says(door: Door, pair: str) -> None:

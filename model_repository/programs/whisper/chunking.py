@@ -22,6 +22,8 @@ _SHORTEST = 1 / 3
 """The shortest chunk, as a share of the window: each costs a whole window of the encoder."""
 _RANGE_DB = 40.0
 """Levels further below the loud ones than this are all the same silence."""
+_CONTRAST_DB = 6.0
+"""Where loud and quiet differ by less, no part is silence: it is one steady sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ def _pauses(waveform: NDArray[np.float32], rate: int) -> list[tuple[int, int]]:
     powers = np.square(frames, dtype=np.float64).mean(axis=1)
     levels = 10 * np.log10(np.maximum(powers, 1e-12))
     loud, low = np.percentile(levels, (90, 10))
+    if loud - low < _CONTRAST_DB:
+        return []
     quiet_level = max(low, loud - _RANGE_DB)
     quiet = levels < quiet_level + (loud - quiet_level) / 4
     edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))
