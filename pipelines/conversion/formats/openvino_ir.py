@@ -62,6 +62,9 @@ def write_full(recipe: Recipe, fp32_graph: Path, made: Path, feeds: Feeds) -> No
         subset_size=min(settings.subset_size, len(feeds)),
         fast_bias_correction=settings.fast_bias_correction,
         ignored_scope=_ignored(settings.keep, settings.keep_operators),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            overflow_fix=nncf.OverflowFix(settings.overflow_fix)
+        ),
     )
     _require_types(quantised, set(), present)
     name_nodes(quantised)

@@ -33,7 +33,9 @@ class Dynamic:
     per_channel: bool = True
     constant_only: bool = True
     """Leave products of two activations (attention) alone: they hold no weights."""
-    reduce_range: bool = False
+    reduce_range: bool = True
+    """Weights of seven bits: of eight, two products overflow the 16 bits in which CPUs without
+    VNNI add them, so one file gives other answers there (docs/adr/0009)."""
     keep: tuple[str, ...] = ()
 
 
@@ -51,7 +53,8 @@ class Static:
     percentile: float = 99.999
     symmetric: bool = False
     """Signed activations around 0 (ARM, GPU); otherwise unsigned ones (x86)."""
-    reduce_range: bool = False
+    reduce_range: bool = True
+    """As for `Dynamic`."""
     subset_size: int = 128
     keep: tuple[str, ...] = ()
 
@@ -96,6 +99,8 @@ class Full:
     """`mixed` (asymmetric activations) or `performance` (symmetric ones)."""
     subset_size: int = 128
     fast_bias_correction: bool = True
+    overflow_fix: str = "enable"
+    """`enable` is NNCF's way to keep weights to seven bits; `disable`; `first_layer_only`."""
     keep: tuple[str, ...] = ()
     keep_operators: tuple[str, ...] = ()
 
