@@ -19,6 +19,7 @@ from model_repository.config import (
     render_network,
     render_program,
     render_stream,
+    render_vllm,
 )
 from model_repository.layout import (
     ENTRY,
@@ -29,6 +30,7 @@ from model_repository.layout import (
     ReleaseLayout,
 )
 from pipelines.conversion.kinds import kind_of
+from pipelines.conversion.llm.prequantised import vllm_model
 from registry.errors import IntegrityError
 from registry.files import canonical_json
 
@@ -43,6 +45,10 @@ _COMMON = "common"
 _NETWORK = "network"
 _STREAM = "stream"
 _STREAM_ENTRY = "stream_model.py"
+_VLLM = "vllm"
+_VLLM_RULES = "vllm.json"
+_TOKENIZER = "tokenizer.json"
+_DEFAULT_LIVE = "32"
 
 
 def build_release(  # noqa: PLR0913 - each is named by its caller
@@ -62,9 +68,17 @@ def build_release(  # noqa: PLR0913 - each is named by its caller
     """
     chosen = kind_of(kind)
     layout = ReleaseLayout(root, model, release)
-    _write_program(layout, chosen, ENTRY)
     recipe = describe_variant(variant_folder)["recipe"]
-    if chosen.serving == "network":
+    program = _program_of(chosen, recipe["format"])
+    _write_program(layout, program, ENTRY)
+    parameters = {"variant": recipe["variant"]}
+    asked = batching
+    if recipe["format"] == _VLLM:
+        parameters |= _write_vllm(layout, variant_folder, batching)
+        # Each instance asks one question at a time, and vLLM computes them together.
+        live = int(batching.options.get("max_live", _DEFAULT_LIVE))
+        asked = dataclasses.replace(batching, queue_delay_us=None, instances=live)
+    elif chosen.serving == "network":
         _write_network(layout, variant_folder, batching)
     elif chosen.serving == "stream":
         _write_stream(layout, chosen, variant_folder, batching)
@@ -75,7 +89,7 @@ def build_release(  # noqa: PLR0913 - each is named by its caller
         "release": release,
         "kind": kind,
         "recipe": recipe,
-        "program": program_digest(kind),
+        "program": program_digest(kind, recipe["format"]),
         "serve": dataclasses.asdict(batching),
         "provenance": dict(provenance),
     }
@@ -88,10 +102,10 @@ def build_release(  # noqa: PLR0913 - each is named by its caller
             model,
             release,
             interface=chosen.interface,
-            batching=batching,
+            batching=asked,
             # Triton lets no model ask another one before all are loaded.
             longest=longest_question(variant_folder) if chosen.serving == "program" else None,
-            parameters={"variant": recipe["variant"]},
+            parameters=parameters,
         ),
     )
     for path in root.rglob("*"):
@@ -114,18 +128,26 @@ def longest_question(variant_folder: Path) -> list[int] | None:
     return [int(dim) for dim in dims] if dims else None
 
 
-def program_digest(kind: str) -> str:
-    """SHA-256, in hex, of the program that a release of this kind would carry now."""
+def program_digest(kind: str, variant_format: str = "") -> str:
+    """SHA-256, in hex, of the program that a release of this kind would carry now.
+
+    `variant_format` is that of its variant: vLLM's releases have a program of their own.
+    """
     digest = hashlib.sha256()
-    for name, path in sorted(_program_files(kind_of(kind)).items()):
+    for name, path in sorted(_program_files(_program_of(kind_of(kind), variant_format)).items()):
         content = path.read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def _program_files(kind: Kind) -> dict[str, Path]:
-    """Modules of a kind's programs by their path in a version folder; entries as they are named."""
-    own = sorted((_PROGRAMS / kind.program).glob("*.py"))
+def _program_of(kind: Kind, variant_format: str) -> str:
+    """Folder of the program that serves a kind's variants of this format."""
+    return _VLLM if variant_format == _VLLM else kind.program
+
+
+def _program_files(program: str) -> dict[str, Path]:
+    """Modules of a program by their path in a version folder; entries as they are named."""
+    own = sorted((_PROGRAMS / program).glob("*.py"))
     shared = sorted((_PROGRAMS / _COMMON).glob("*.py"))
     entries = (ENTRY, _STREAM_ENTRY)
     return {
@@ -134,10 +156,10 @@ def _program_files(kind: Kind) -> dict[str, Path]:
     }
 
 
-def _write_program(layout: ReleaseLayout, kind: Kind, entry: str) -> None:
-    """The modules of a kind's program, and the one of its entries that this model runs."""
+def _write_program(layout: ReleaseLayout, program: str, entry: str) -> None:
+    """The modules of a program, and the one of its entries that this model runs."""
     folder = layout.folder
-    for name, path in _program_files(kind).items():
+    for name, path in _program_files(program).items():
         if name in {ENTRY, _STREAM_ENTRY}:
             if name != entry:
                 continue
@@ -177,7 +199,7 @@ def _write_stream(
     layout: ReleaseLayout, kind: Kind, variant_folder: Path, batching: Batching
 ) -> None:
     stream = dataclasses.replace(layout, part=_STREAM)
-    _write_program(stream, kind, _STREAM_ENTRY)
+    _write_program(stream, kind.program, _STREAM_ENTRY)
     _copy_variant(variant_folder, stream.folder)
     _write_config(
         stream,
@@ -192,6 +214,32 @@ def _write_stream(
             },
         ),
     )
+
+
+def _write_vllm(layout: ReleaseLayout, variant_folder: Path, batching: Batching) -> dict[str, str]:
+    """The model that the vLLM backend runs, and what the program needs of the variant.
+
+    Returns the parameters by which the program finds that model.
+    """
+    network = dataclasses.replace(layout, part=_NETWORK)
+    _copy_variant(variant_folder, network.folder)
+    kept = layout.folder / VARIANT
+    kept.mkdir()
+    for name in (_VLLM_RULES, _TOKENIZER, "variant.json"):
+        shutil.copyfile(variant_folder / name, kept / name)
+    rules, options = _read(kept / _VLLM_RULES), batching.options
+    engine = vllm_model(
+        # As a server sees it whose working folder is the repository: no host's path is signed.
+        f"{network.triton_model}/{layout.release}/{VARIANT}",
+        dtype=rules["dtype"],
+        max_positions=rules["max_positions"],
+        max_live=int(options.get("max_live", _DEFAULT_LIVE)),
+        gpus=int(options.get("gpus", "1")),
+        memory_share=float(options.get("gpu_memory_share", "0.9")),
+    )
+    (network.folder / "model.json").write_bytes(canonical_json(engine) + b"\n")
+    _write_config(network, render_vllm(network.triton_model, layout.release))
+    return {"option.engine": network.triton_model, "option.release": str(layout.release)}
 
 
 def _copy_variant(variant_folder: Path, folder: Path, without: Collection[str] = ()) -> None:

@@ -16,12 +16,27 @@ if TYPE_CHECKING:
 
     from pipelines.conversion.kind import Interface
 
-BACKENDS = {"onnx": "onnxruntime", "openvino": "openvino"}
+BACKENDS = {"onnx": "onnxruntime", "openvino": "openvino", "vllm": "vllm"}
 """Triton's backend by a variant's format."""
 NETWORK_FILES = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin")}
 """Files that a native backend reads, by a variant's format; the first is named to it."""
 STREAMED = (Tensor("delta", "TYPE_STRING", (1,)), Tensor("finished", "TYPE_BOOL", (1,)))
 """What a stream's responses have beside the answer so far: what is new of it, and the end."""
+_ASKED = (
+    Tensor("text_input", "TYPE_STRING", (1,)),
+    Tensor("stream", "TYPE_BOOL", (1,)),
+    Tensor("sampling_parameters", "TYPE_STRING", (1,)),
+    Tensor("exclude_input_in_output", "TYPE_BOOL", (1,)),
+    Tensor("return_finish_reason", "TYPE_BOOL", (1,)),
+    Tensor("return_cumulative_logprob", "TYPE_BOOL", (1,)),
+    Tensor("return_num_output_tokens", "TYPE_BOOL", (1,)),
+)
+_WRITTEN = (
+    Tensor("text_output", "TYPE_STRING", (-1,)),
+    Tensor("finish_reason", "TYPE_STRING", (-1,)),
+    Tensor("cumulative_logprob", "TYPE_FP32", (-1,)),
+    Tensor("num_output_tokens", "TYPE_UINT32", (-1,)),
+)
 _THREADS = {"onnx": "intra_op_thread_count", "openvino": "INFERENCE_NUM_THREADS"}
 
 
@@ -129,6 +144,26 @@ def render_network(
             "model_warmup": [
                 _warm_up(size, tensors["inputs"]) for size in sorted({1, batching.max_batch_size})
             ],
+        }
+    )
+
+
+def render_vllm(model: str, release: int) -> str:
+    """The configuration of the decoupled model that Triton's vLLM backend runs.
+
+    Its tensors are those that the backend would add itself where Triton lets it complete a
+    configuration (triton-inference-server/vllm_backend, src/model.py, auto_complete_config); all
+    but the prompt are optional. vLLM batches by itself, and chooses its GPUs.
+    """
+    prompt, *optional = map(_tensor, _ASKED)
+    return _text(
+        _common(model, release, BACKENDS["vllm"])
+        | {
+            "max_batch_size": 0,
+            "model_transaction_policy": {"decoupled": True},
+            "input": [prompt, *(tensor | {"optional": True} for tensor in optional)],
+            "output": [_tensor(tensor) for tensor in _WRITTEN],
+            "instance_group": [{"kind": "KIND_MODEL", "count": 1}],
         }
     )
 

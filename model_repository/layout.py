@@ -7,7 +7,8 @@
     REPOSITORY/MODEL/<n>/golden.json     requests with the answers that the gate recorded
     REPOSITORY/MODEL/configs/r<n>.pbtxt  its configuration, for `--model-config-name=r<n>`
     REPOSITORY/MODEL.<part>/...          a further Triton model of the same releases: `network`,
-                                         which a native backend runs, or `stream`
+                                         which a native backend runs (vLLM's has a `model.json`
+                                         beside its `variant/`), or `stream`
     RELEASES/MODEL/<n>.json              the signed manifest of all of the above
 
 A version folder never changes after its rename. This module writes nothing.

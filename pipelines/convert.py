@@ -81,9 +81,9 @@ def footprint_of(config: ModelConfig, variant: ConvertedVariant, feeds: Path) ->
     """Size, load time, latency, throughput and peak memory, measured on real inputs.
 
     At batch 1 and at the policy's batch. Empty where there is no calibration set to take inputs
-    from.
+    from, and for a variant without graphs.
     """
-    if not feeds.exists():
+    if not feeds.exists() or variant.recipe in kind_of(config.kind).passed:
         return {}
     announce(f"Measuring {variant.recipe.variant}")
     return measure_footprint(

@@ -18,6 +18,7 @@ from infra.local.revisions import RevisionRecords
 from infra.local.shared_memory import region_prefix, remove_regions
 from infra.local.supervision import Phase, Program, Supervisor
 from infra.local.triton_api import CacheStatistics
+from infra.local.triton_backends import backend_folder, require_backends
 from model_repository.layout import ReleaseLayout
 from registry.errors import PermanentEngineError, RetryableEngineError
 
@@ -47,9 +48,11 @@ class LocalFleet(Fleet):
     def start(self, model: str, release: int) -> None:
         """Ask for the revision; a failed one is started anew.
 
-        Raises PermanentEngineError when the release is not in the repository.
+        Raises PermanentEngineError when the release is not in the repository, and UserError when
+        it needs a backend which is not here; nothing was changed then.
         """
         self._require_published(model, release)
+        require_backends(backend_folder(), self._workspace.repository, model, release)
         with self._locked():
             self._supervisor.ensure()
             state = self.status(model, release).state

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 
 from infra.environments.locks import SERVING
 from infra.local.ports import LOOPBACK
-from infra.local.triton_backends import STAND_INS, backend_folder, server_folder
+from infra.local.triton_backends import (
+    STAND_INS,
+    backend_folder,
+    require_backends,
+    server_folder,
+)
 from model_repository.building import describe_release
 from model_repository.layout import ReleaseLayout, parts
 from registry.quiet import QUIET_ENVIRONMENT
@@ -74,7 +79,12 @@ def response_cache_bytes(repository: Path, model: str, release: int) -> int:
 def command_line(
     repository: Path, model: str, release: int, endpoints: Endpoints, shared_memory_prefix: str
 ) -> tuple[str, ...]:
-    """The command of a server that loads release `release` of `model` from `repository` only."""
+    """The command of a server that loads release `release` of `model` from `repository` only.
+
+    Raises UserError for a release that needs a backend which is not here.
+    """
+    backends = backend_folder()
+    require_backends(backends, repository, model, release)
     return (
         str(server_binary()),
         f"--model-repository={repository}",
@@ -85,7 +95,7 @@ def command_line(
         # Stay, so that the index can say why a model did not load.
         "--exit-on-error=false",
         f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
-        f"--backend-directory={backend_folder()}",
+        f"--backend-directory={backends}",
         *(
             f"--backend-config={backend},shm-region-prefix-name={shared_memory_prefix}"
             for backend in ("python", *STAND_INS)

@@ -6,18 +6,25 @@ so that a `config.pbtxt` is the same here and in the Triton container (see `infr
 
 from __future__ import annotations
 
+import re
 import shutil
 from hashlib import sha256
 from pathlib import Path
 
 from infra.environments.locks import CHECKOUT, SERVING, cache_root
-from registry.errors import PermanentEngineError
+from model_repository.layout import ReleaseLayout
+from registry.errors import PermanentEngineError, UserError
 from registry.files import staged_folder
 
 STAND_INS = ("onnxruntime", "openvino")
 """Backends served by Python in the place of the container's own."""
 _SOURCES = Path(__file__).with_name("backends")
 _STUB_VERSION = "3.11"
+_BACKEND = re.compile(r'^backend: "([^"]+)"$', re.MULTILINE)
+_ELSEWHERE = {
+    "vllm": "gate and serve it where Triton has it, as in NVIDIA's container tritonserver:*-vllm-*"
+}
+"""Where a backend is that cannot be here, by its name."""
 
 
 def server_folder() -> Path:
@@ -53,6 +60,25 @@ def backend_folder() -> Path:
         if not target.exists():
             raise
     return target
+
+
+def require_backends(backends: Path, repository: Path, model: str, release: int) -> None:
+    """Refuse a release that asks for a backend which the directory `backends` does not hold.
+
+    Asked before a server is started, which would say so in many lines and load the rest.
+    Raises UserError that names the backend, the release, and what to do.
+    """
+    for layout in ReleaseLayout(repository, model, release).whole:
+        if not layout.config.is_file():
+            continue
+        for name in _BACKEND.findall(layout.config.read_text()):
+            if not (backends / name).is_dir():
+                raise UserError(
+                    f"needs a Triton with the {name} backend, which the one on this machine "
+                    "does not have",
+                    where=f"{model} release {release}",
+                    remedy=_ELSEWHERE.get(name, "serve it where Triton has it"),
+                )
 
 
 def _install(name: str, folder: Path) -> None:

@@ -129,13 +129,16 @@ def convert(request: dict[str, Any]) -> list[dict[str, Any]]:
     recipes = [Recipe.from_json(values) for values in request["recipes"]]
     started = time.monotonic()
     module = importlib.import_module(f"{kind.package}.convert")
-    conversion: Conversion = module.prepare(
-        Request(Path(request["source"]), Path(request["scratch"]), _questions(request))
-    )
-    if request["feeds"]:
-        _save_feeds(conversion, Path(request["feeds"]))
+    asked = Request(Path(request["source"]), Path(request["scratch"]), _questions(request))
+    opened: dict[bool, Conversion] = {}
+    for is_passed in sorted({recipe in kind.passed for recipe in recipes}):
+        opened[is_passed] = module.pass_on(asked) if is_passed else module.prepare(asked)
+    if request["feeds"] and False in opened:
+        _save_feeds(opened[False], Path(request["feeds"]))
     shared = (time.monotonic() - started) / len(recipes)
-    return [_make(kind, recipe, request, conversion, shared) for recipe in recipes]
+    return [
+        _make(kind, recipe, request, opened[recipe in kind.passed], shared) for recipe in recipes
+    ]
 
 
 def _questions(request: dict[str, Any]) -> dict[str, Question]:

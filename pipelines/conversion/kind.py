@@ -51,9 +51,9 @@ class Recipe:
 
     variant: str
     format: str
-    """Runtime of its files: `onnx` or `openvino`."""
+    """Runtime of its files: `onnx`, `openvino` or `vllm`."""
     precision: str
-    """Of its weights: `fp32`, `fp16`, `int8` or `int4`."""
+    """Of its weights: `fp32`, `fp16`, `int8` or `int4`; `as-is`, the checkpoint's own."""
     parameters: Mapping[str, str | bool | int | float] = field(default_factory=dict)
 
     @property
@@ -90,6 +90,9 @@ class Kind:
     serving: Serving
     """Where the engine is: in the program, in a second Triton model that a native backend runs
     (`MODEL.network`), or in a second, decoupled one that streams (`MODEL.stream`)."""
+    passed: tuple[Recipe, ...] = ()
+    """Variants that are the source's own files, by the module's `pass_on`. They need an engine
+    that is not everywhere, so no policy and no search has them unasked."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Variants that cannot work, each with its reason."""
     environment: Literal["converter", "keras"] = "converter"
@@ -105,7 +108,7 @@ class Kind:
     @property
     def variants(self) -> tuple[str, ...]:
         """Names of what can be made."""
-        return tuple(recipe.variant for recipe in self.recipes)
+        return tuple(recipe.variant for recipe in (*self.recipes, *self.passed))
 
     @property
     def reference(self) -> str:

@@ -27,7 +27,7 @@ _SHARED = ("formats/*.py", "hugging_face.py", "job.py", "text_*.py")
 def recipe_of(kind: str, variant: str) -> Recipe:
     """The recipe of a kind's `variant`. Raises UserError that says why there is none."""
     chosen = kind_of(kind)
-    known = {recipe.variant: recipe for recipe in chosen.recipes}
+    known = {recipe.variant: recipe for recipe in (*chosen.recipes, *chosen.passed)}
     if variant in chosen.refused:
         raise UserError(
             f"{variant} does not suit {kind}: {chosen.refused[variant]}",

@@ -50,7 +50,6 @@ def qwen2(tmp_path: Path) -> Path:
 @pytest.fixture
 def packed(qwen2: Path) -> Path:
     (qwen2 / "model.safetensors").write_bytes(text.safetensors(PACKED))
-    (qwen2 / "prompt.json").unlink()
     text.change(qwen2 / "config.json", tie_word_embeddings=False, quantization_config=text.AWQ)
     return qwen2
 
@@ -184,12 +183,24 @@ def test_quantised_in_a_way_that_nothing_serves(packed: Path, values: Any, said:
 
 def test_what_vllm_is_told(packed: Path) -> None:
     assert inspect(packed).prequantised is not None
-    values = vllm_model("/models/qwen", max_positions=4096, gpus=2)
+    values = vllm_model("/models/qwen", dtype="float16", max_positions=4096, max_live=8, gpus=2)
     assert values["model"] == values["tokenizer"] == "/models/qwen"
     assert values["dtype"] == "float16"
     assert (values["max_model_len"], values["tensor_parallel_size"]) == (4096, 2)
+    assert values["max_num_seqs"] == 8
     assert values["trust_remote_code"] is False
     json.dumps(values)
+
+
+@pytest.mark.parametrize("wrong", [{"gpus": 0}, {"memory_share": 0.0}, {"max_live": 0}])
+def test_what_vllm_cannot_be_told(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="at least 1"):
+        vllm_model("m", **{"dtype": "auto", "max_positions": 9, "max_live": 8} | wrong)
+
+
+def test_a_quantised_model_must_say_how_to_ask_it_too(packed: Path) -> None:
+    (packed / "prompt.json").unlink()
+    assert "nothing says how to ask it" in refused(packed)
 
 
 @pytest.mark.parametrize(

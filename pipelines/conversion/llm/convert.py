@@ -34,7 +34,8 @@ def prepare(request: Request) -> LlmConversion:
     """
     facts = inspect(request.source)
     if facts.prequantised:
-        refuse_conversion(request.source, facts.prequantised, KIND.variants)
+        made = tuple(recipe.variant for recipe in KIND.recipes)
+        refuse_conversion(request.source, facts.prequantised, made)
     if facts.parameters > _LARGEST:
         raise UserError(
             f"its {facts.parameters / 1e9:.1f} billion weights do not fit one ONNX file of 2 GiB",
@@ -42,6 +43,13 @@ def prepare(request: Request) -> LlmConversion:
             remedy=REMEDY,
         )
     return LlmConversion(request, facts)
+
+
+def pass_on(request: Request) -> Conversion:
+    """The checkpoint as it is, for vLLM. Raises UserError for one that could not be asked."""
+    from pipelines.conversion.llm.passing import PassedOn
+
+    return PassedOn(request)
 
 
 class LlmConversion(Conversion):

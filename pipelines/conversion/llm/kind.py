@@ -46,14 +46,18 @@ KIND = Kind(
             {"method": "weights", "mode": "int4_sym", "group_size": 32},
         ),
     ),
+    passed=(Recipe("vllm", "vllm", "as-is"),),
     program="generation",
     serving="stream",
-    options={"max_live": "32", "max_waiting": "128"},
+    # The last two are vLLM's: one GPU, and 0.9 of its memory.
+    options={"max_live": "32", "max_waiting": "128", "gpus": "", "gpu_memory_share": ""},
     # Measured on the example model; its ranges were taken from every step of 16 answers.
     refused={
         "onnx-int8-static": "a decoder's cache grows with each step, and fixed ranges for all of "
         "them make it 2 % larger than onnx-int8, slower, and twice as far from FP32",
         "openvino-int8-full": "a decoder's cache grows with each step, and fixed ranges for all "
         "of them make it 14 % larger than openvino-int8, slower, and eleven times as far from FP32",
+        "tensorrt-llm": "it serves an engine that was compiled on the very model of GPU that it "
+        "will run on, and nothing here compiles one; vllm serves the checkpoint itself",
     },
 )

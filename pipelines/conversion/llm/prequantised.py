@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Method = Literal["awq", "gptq"]
 
 METHODS = ("awq", "gptq")
-REMEDY = "serve it by the vLLM or TensorRT-LLM backend, which take it as it is"
+REMEDY = "convert it to vllm, a variant of the checkpoint as it is"
 
 _BITS = {"awq": (4,), "gptq": (2, 3, 4, 8)}
 _TENSORRT_LLM_GROUPS = (64, 128)
@@ -82,19 +82,38 @@ def refuse_conversion(folder: Path, packed: Prequantised, variants: tuple[str, .
 
 
 def vllm_model(
-    model: str, *, max_positions: int, gpus: int = 1, memory_share: float = 0.9
+    model: str,
+    *,
+    dtype: str,
+    max_positions: int,
+    max_live: int,
+    gpus: int = 1,
+    memory_share: float = 0.9,
 ) -> dict[str, str | int | float | bool]:
-    """What `model.json` of Triton's vLLM backend holds (vLLM's AsyncEngineArgs by name).
+    """What `model.json` of Triton's vLLM backend holds.
 
-    `model` is the checkpoint's folder as the server sees it, `memory_share` of a GPU, 0 to 1.
+    The backend hands it to vLLM's AsyncEngineArgs key by key
+    (triton-inference-server/vllm_backend, src/model.py), and the names are those of
+    vllm/engine/arg_utils.py, documented at
+    https://docs.vllm.ai/en/v0.8.5/serving/engine_args.html. `model` is
+    the checkpoint's folder as the server sees it, `dtype` vLLM's name of what it multiplies in,
+    `max_positions` are tokens of prompt and answer together, `max_live` answers are computed side
+    by side, on `gpus` GPUs and in `memory_share` of each one's memory, above 0 to 1. Raises
+    UserError for numbers that no engine can have.
     """
+    if max_live < 1 or gpus < 1 or not 0 < memory_share <= 1:
+        raise UserError(
+            f"max_live is {max_live}, gpus {gpus} and gpu_memory_share {memory_share}",
+            where="[serve.options]",
+            remedy="give two counts of at least 1, and a share above 0 and at most 1",
+        )
     return {
         "model": model,
         "tokenizer": model,
         # Not "quantization": vLLM finds it in config.json, and only then takes the fastest kernel.
-        # AWQ's and GPTQ's kernels multiply FP16 activations.
-        "dtype": "float16",
+        "dtype": dtype,
         "max_model_len": max_positions,
+        "max_num_seqs": max_live,
         "tensor_parallel_size": gpus,
         "gpu_memory_utilization": memory_share,
         "trust_remote_code": False,

@@ -106,7 +106,7 @@ def inspect(folder: Path) -> LlmFacts:
     _check_tensors(folder, found, tensors)
     size = tokenizer_size(folder / TOKENIZER)
     check_vocabulary(folder / TOKENIZER, size, found.vocabulary_size)
-    if prompt_of(folder) is None and not found.prequantised:
+    if prompt_of(folder) is None:
         _check_chat_template(folder)
     return found
 

@@ -1,0 +1,80 @@
+"""A variant that answers: texts in, completions with their signals out. Knows no server."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from ..common.answers import Outcome
+from ..common.quality import compression_ratio, describe_text
+from .engine import Engine
+from .questions import Question, Refused, Rules, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ..common.answers import Settings
+
+
+class Writer:
+    """Prompts and answers of one variant; vLLM computes in another Triton model."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        """Read the rules and the tokenizer in `folder`."""
+        from tokenizers import Tokenizer
+
+        self._rules = Rules.load(folder)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._engine = Engine(settings.options["engine"], int(settings.options["release"]))
+
+    def refusal(self, question: NDArray[Any], parameters: Mapping[str, Any]) -> str:
+        """Why a request with this text must be refused; empty when it is sound."""
+        asked = self._ask(question, parameters)
+        return asked.reason if isinstance(asked, Refused) else ""
+
+    def answer(
+        self, questions: Sequence[NDArray[Any]], parameters: Sequence[Mapping[str, Any]]
+    ) -> list[Outcome]:
+        """An outcome for each text, all of which `refusal` let pass.
+
+        Raises RuntimeError when the engine fails or computes what is not a number.
+        """
+        return [
+            self._outcome(self._ask(question, own))
+            for question, own in zip(questions, parameters, strict=True)
+        ]
+
+    def describe(self, question: NDArray[Any]) -> Mapping[str, Any]:
+        """What the prediction log keeps of a text: its length, never what it says."""
+        return {"input_chars": len(bytes(question[0]).decode(errors="replace"))}
+
+    def _ask(self, question: NDArray[Any], parameters: Mapping[str, Any]) -> Question | Refused:
+        return ask(bytes(question[0]), parameters, self._rules, self._encode)
+
+    def _encode(self, prompt: str) -> Sequence[int]:
+        # As vLLM does, with the ids that the tokenizer puts around a prompt.
+        return list(self._tokenizer.encode(prompt).ids)
+
+    def _outcome(self, question: Question | Refused) -> Outcome:
+        if isinstance(question, Refused):
+            raise RuntimeError(question.reason)  # noqa: TRY004 - no caller gave a wrong type
+        written = self._engine.write(question.prompt, question.sampling)
+        if not math.isfinite(written.log_probability):
+            raise RuntimeError(f"its log-probability is {written.log_probability}")
+        text = written.text.strip()
+        average = written.log_probability / max(1, written.tokens)
+        tokens = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return Outcome(
+            outputs={
+                "completion": text,
+                "average_log_probability": average,
+                "token_count": written.tokens,
+                "compression_ratio": compression_ratio(text),
+            },
+            record=describe_text(text, tokens, average) | {"token_count": written.tokens},
+        )
