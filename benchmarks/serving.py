@@ -72,9 +72,9 @@ def measure(kind: str, seconds: float) -> dict[str, Any]:
         _convert(kind, GRID / "models" / model, variant, work)
         load = Load(model, kind, work, questions, IN_FLIGHT, seconds)
         start = Batching(options=kind_of(kind).defaults)
-        alone = {name: "1" if name == "max_live" else value for name, value in start.options.items()}
+        options = dict(start.options) | ({"max_live": "1"} if "max_live" in start.options else {})
         default = load.measure(
-            dataclasses.replace(start, queue_delay_us=None, threads=_cores(), options=alone)
+            dataclasses.replace(start, queue_delay_us=None, threads=_cores(), options=options)
         )
         sweep = Sweep(start, slowest_ms=SLOWEST_MS, cores=_cores())
         for batching in sweep.settings():

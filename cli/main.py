@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from cli import model_commands, traffic_commands, workspace_commands
+from cli import data_commands, model_commands, traffic_commands, workspace_commands
 from registry.errors import SluiceError
 from registry.quiet import silence
 
@@ -45,6 +45,7 @@ def options(
 
 workspace_commands.add_to(app)
 model_commands.add_to(app)
+data_commands.add_to(app)
 traffic_commands.add_to(app)
 
 

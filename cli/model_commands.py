@@ -1,4 +1,4 @@
-"""Commands that make and judge: register, convert, gate, evaluate, tune, publish."""
+"""Commands that make and judge: register, convert, evaluate, tune, publish; gate is apart."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.gate_command import gate
 from cli.output import Output, OutputOption, emit, megabytes, print_pairs, print_table
 from cli.session import ArtifactOption, ModelArgument, find_workspace, run_flow
 
@@ -125,23 +126,6 @@ def _search(model: str, artifact: str, objective: str, budget_s: float, output: 
     emit(output, result, show)
 
 
-def gate(
-    model: ModelArgument,
-    variant: Annotated[str, typer.Option("--variant", "-v", help="The variant to judge.")],
-    artifact: ArtifactOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Judge a variant by the policy: exit 0 pass, 1 fail, 2 error, 3 inconclusive.
-
-    Example: sluice gate whisper-grid -v openvino-int8
-    """
-    from validation.verdict import Verdict
-
-    result = run_flow(find_workspace(), "gate", model=model, variant=variant, artifact=artifact)
-    emit(output, result, lambda: _show_report(result))
-    raise typer.Exit(Verdict.from_label(result["report"]["verdict"]).exit_code)
-
-
 def evaluate(
     model: ModelArgument,
     variant: Annotated[str, typer.Option("--variant", "-v", help="The variant to score.")],
@@ -241,19 +225,3 @@ def publish(
         )
 
     emit(output, result, show)
-
-
-def _show_report(result: Mapping[str, Any]) -> None:
-    from validation.report import rows
-
-    report = result["report"]
-    typer.echo(f"{result['model']} {result['variant']}: {report['verdict'].upper()}")
-    print_table(["check", "slice", "value", "interval", "limit", "verdict"], rows(report))
-    reasons = [
-        check["reason"]
-        for check in report["checks"]
-        if check["verdict"] != "pass" and check["reason"]
-    ]
-    for reason in dict.fromkeys(reasons):
-        typer.echo(f"- {reason}")
-    typer.echo(f"evidence: {result['evidence']}")

@@ -31,12 +31,19 @@ def reference() -> str:
 
 
 def _commands() -> Iterator[str]:
-    group: Any = get_command(app)
+    yield from _group("", get_command(app))
+
+
+def _group(path: str, group: Any) -> Iterator[str]:
     for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield f"### {path}{name}\n\n{inspect.cleandoc(command.help or '')}\n"
+            yield from _group(f"{path}{name} ", command)
+            continue
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         options = [p for p in command.params if p.param_type_name == "option"]
-        usage = " ".join(["sluice", name, *(_metavar(p) for p in arguments)])
-        yield f"### {name}\n\n`{usage}`\n\n{inspect.cleandoc(command.help or '')}\n"
+        usage = " ".join(["sluice", path + name, *(_metavar(p) for p in arguments)])
+        yield f"### {path}{name}\n\n`{usage}`\n\n{inspect.cleandoc(command.help or '')}\n"
         rows = [f"| `{', '.join(p.opts)}` | {p.help or ''} |" for p in options if not p.hidden]
         if rows:
             yield "\n".join(["| option | meaning |", "|---|---|", *rows]) + "\n"

@@ -18,6 +18,7 @@ from pipelines.conversion.footprint import measure as measure_footprint
 from pipelines.conversion.kind import Recipe
 from pipelines.conversion.kinds import kind_of
 from pipelines.conversion.recipes import recipe_key, recipe_of
+from pipelines.data import gate_dataset
 from pipelines.model_config import ModelConfig, load_model_config
 from pipelines.scoring import load_dataset, questions
 from pipelines.stages import Stages, announce
@@ -114,7 +115,7 @@ def calibration_of(platform: Platform, config: ModelConfig, file: Path) -> Calib
     dataset = load_dataset(
         config, root / config.convert.calibration, config.convert.calibration_sha256
     )
-    evaluation = load_dataset(config, root / config.gate.dataset, config.gate.sha256)
+    evaluation = gate_dataset(platform, config)
     items = tuple(utterance.sha256 for utterance in dataset.utterances)
     if shared := evaluation.shared_with(set(items)):
         raise UserError(
@@ -177,7 +178,7 @@ def convert(
         with stages.stage("record", "Recording provenance in MLflow"):
             run = catalog.artifacts[digest].run_id
             for record in records:
-                platform.tracking.log_report(run, record, f"variants/{record['variant']}.json")
+                platform.tracking.log_record(run, record, f"variants/{record['variant']}.json")
     made = platform.catalog(model)
     return {
         "artifact": digest,

@@ -33,7 +33,8 @@ def evaluate(
     with stages.stage("dataset", "Reading the dataset"):
         loaded = load_dataset(config, Path(dataset))
     with stages.stage("evaluate", f"Starting a private revision: {variant}"):
-        answers, timing = score(platform, model, record.digest, loaded)
+        scored = score(platform, model, record.digest, loaded)
+    answers = scored.answers
     scores = score_answers(loaded, answers, config.gate.normaliser)
     if isinstance(scores, Mismatch):
         raise PermanentEngineError(scores.reason, where=model)
@@ -47,7 +48,9 @@ def evaluate(
         "failed": sum(answer.failed for answer in answers),
         "metric": scores.metric,
         "metrics": metrics,
-        **timing,
+        "load_s": scored.load_s,
+        "score_s": scored.score_s,
+        "cached": not scored.asked,
         "answers": [
             {"id": answer.id, "text": answer.text, "error": answer.error} for answer in answers
         ],

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +12,13 @@ from prefect.cache_policies import NO_CACHE
 from pipelines.assembly import Platform
 from pipelines.conversion.kinds import kind_of
 from pipelines.convert import chosen_artifact
+from pipelines.data import declared_contents, gate_dataset
+from pipelines.evidence import Evidence, keep_evidence
 from pipelines.model_config import load_model_config
-from pipelines.scoring import load_dataset, score
-from pipelines.stages import Stages
-from registry.errors import UserError
-from registry.files import canonical_json, write_atomic
+from pipelines.performance import performance_of
+from pipelines.scoring import Case, score
+from pipelines.stages import Stages, announce
+from registry.errors import EngineError, IntegrityError, UserError
 from registry.prefetch import prefetch, prefetched
 from registry.workspace import Workspace
 from validation.contracts import check_contract
@@ -27,9 +26,11 @@ from validation.gate import GateReport, judge
 from validation.report import markdown_summary
 
 if TYPE_CHECKING:
+    from pipelines.model_config import ModelConfig
     from registry.catalog import Catalog, VariantRecord
     from validation.answers import Answer
     from validation.dataset import Dataset
+    from validation.performance import Performance
 
 
 @flow(name="gate", flow_run_name="gate-{model}-{variant}")
@@ -38,7 +39,10 @@ def gate(
 ) -> dict[str, Any]:
     """Judge one variant of the newest artifact, or of `artifact`, by `[gate]` of the policy.
 
-    Returns the report, its digest, seconds by stage, and the folder that keeps the evidence.
+    Returns the report, its digest, seconds by stage, the folder that keeps the evidence, and
+    whether everything was known already, so that nothing was asked (`cached`). Raises EngineError
+    when a revision of the candidate or its parent does not start; one of what is in production is
+    an error in the report.
     """
     prefetch("great_expectations", "mlflow")
     stages = Stages()
@@ -47,41 +51,40 @@ def gate(
     catalog = platform.catalog(model)
     candidate = chosen_variant(catalog, model, chosen_artifact(catalog, model, artifact), variant)
     with stages.stage("dataset", "Reading and hashing the evaluation set"):
-        folder = platform.workspace.root / config.gate.dataset
-        dataset = load_dataset(config, folder, config.gate.sha256)
-        refuse_calibrated(platform, candidate, dataset)
-    answers: dict[str, tuple[Answer, ...]] = {}
-    for role, record in _contestants(platform, config.kind, model, candidate).items():
-        with stages.stage("evaluate", f"Starting a private revision: {role} {record.variant}"):
-            answers[role], _ = score(platform, model, record.digest, dataset)
+        dataset = gate_dataset(platform, config)
+    found = _ask(platform, config, model, candidate, dataset, stages)
     with stages.stage("judge", "Judging"):
         prefetched()
+        contract = check_contract(
+            dataset, config.gate, declared=declared_contents(platform, config, candidate)
+        )
         report = judge(
             config.gate,
             dataset,
-            answers["candidate"],
+            found.answers["candidate"],
             # The reference conversion is its own parent: nothing is nearer to the source.
-            parent=answers.get("parent", answers["candidate"]),
-            production=answers.get("production"),
-            contract=check_contract(dataset, config.gate),
+            parent=found.answers.get("parent", found.answers["candidate"]),
+            production=found.answers.get("production"),
+            production_error=found.production_error,
+            contract=contract,
+            performance=found.performance,
             digests={"artifact": candidate.artifact, "variant": candidate.digest},
         )
-        digest = keep_evidence(platform, report, answers["candidate"])
+        evidence = Evidence(
+            model, candidate, dataset, config.gate.normaliser, found.answers, contract, report
+        )
+        folder = keep_evidence(platform, evidence)
     with stages.stage("record", "Keeping the report in MLflow"):
-        run = catalog.artifacts[candidate.artifact].run_id
-        folder = platform.workspace.reports / digest
-        platform.tracking.log_report(run, folder / "report.json", f"gates/{variant}.json")
-        metrics = {f"{variant}.{name}": value for name, value in report.metrics.items()}
-        platform.tracking.log_metrics(run, metrics)
-        publish_summary(f"gate-{model}-{variant}", markdown_summary(report))
-    platform.append(model, "gate-decided", _journal_body(candidate, report, digest))
+        _record(platform, catalog, evidence, folder)
+    platform.append(model, "gate-decided", _journal_body(candidate, report, evidence.digest))
     return {
         "model": model,
         "variant": variant,
         "variant_digest": candidate.digest,
         "report": report.to_dict(),
-        "report_digest": digest,
+        "report_digest": evidence.digest,
         "evidence": str(folder),
+        "cached": found.cached,
         "stages": stages.seconds,
     }
 
@@ -98,34 +101,51 @@ def chosen_variant(catalog: Catalog, model: str, artifact: str, variant: str) ->
     return record
 
 
-def keep_evidence(platform: Platform, report: GateReport, answers: tuple[Answer, ...]) -> str:
-    """Write report and answers below `reports/DIGEST/`; returns the report's digest."""
-    content = report.to_json()
-    digest = hashlib.sha256(content).hexdigest()
-    folder = platform.workspace.reports / digest
-    records = [dataclasses.asdict(answer) for answer in answers]
-    write_atomic(folder / "answers.json", canonical_json(records))
-    write_atomic(folder / "report.json", content)
-    return digest
-
-
 @task(name="publish-summary", cache_policy=NO_CACHE)
 def publish_summary(key: str, markdown: str) -> None:
     """Show the summary on Prefect's page."""
     create_markdown_artifact(key=key, markdown=markdown)
 
 
-def refuse_calibrated(platform: Platform, variant: VariantRecord, dataset: Dataset) -> None:
-    """Raise UserError when the variant was calibrated on an utterance of the set."""
-    content = platform.store.read(variant.digest, "variant.json")
-    calibration = json.loads(content).get("calibration") or {"items": ()}
-    if shared := dataset.shared_with(set(calibration["items"])):
-        raise UserError(
-            f"{variant.variant} was calibrated on {len(shared)} utterances of the evaluation set, "
-            f"such as {shared[0]!r}: it cannot be judged by them",
-            where=dataset.name,
-            remedy="calibrate on a set that shares nothing with it, and convert again",
-        )
+class _Found:
+    """What engines said: answers by role, the candidate's figures, and what could not be asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[Answer, ...]] = {}
+        self.performance: Performance | None = None
+        self.production_error = ""
+        self.cached = True
+
+
+def _ask(
+    platform: Platform,
+    config: ModelConfig,
+    model: str,
+    candidate: VariantRecord,
+    dataset: Dataset,
+    stages: Stages,
+) -> _Found:
+    """Everything that is not known yet, of every contestant in turn."""
+    found = _Found()
+    for role, record in _contestants(platform, config.kind, model, candidate).items():
+        with stages.stage("evaluate", f"Evaluating {role} {record.variant}"):
+            try:
+                scored = score(platform, model, record.digest, dataset)
+            except (EngineError, IntegrityError) as error:
+                if role != "production":
+                    raise
+                found.production_error = f"what is in production cannot be scored: {error}"
+                found.cached = False
+                continue
+        found.answers[role] = scored.answers
+        found.cached &= not scored.asked
+    with stages.stage("performance"):
+        case = Case(platform, model, config, candidate.digest, dataset)
+        found.performance, was_measured = performance_of(case)
+        found.cached &= not was_measured
+    if found.cached:
+        announce("Nothing new to ask: every answer and figure was known")
+    return found
 
 
 def _contestants(
@@ -134,14 +154,31 @@ def _contestants(
     """Candidate, its reference conversion as parent, and what is in production, each once."""
     catalog = platform.catalog(model)
     contestants = {"candidate": candidate}
-    reference = kind_of(kind).reference
-    if candidate.variant != reference:
+    chosen = kind_of(kind)
+    reference = chosen.reference
+    # The source's own files are as near to it as can be.
+    if candidate.variant not in {reference, *(one.variant for one in chosen.passed)}:
         contestants["parent"] = chosen_variant(catalog, model, candidate.artifact, reference)
     live = platform.serving(model).live
     if live is not None:
         release = catalog.releases[live]
         contestants["production"] = catalog.variant_by_digest(release.variant_digest)
     return contestants
+
+
+def _record(platform: Platform, catalog: Catalog, evidence: Evidence, folder: Path) -> None:
+    """Keep the evidence in MLflow, and show its summary on Prefect's page."""
+    run, variant = catalog.artifacts[evidence.variant.artifact].run_id, evidence.variant.variant
+    platform.tracking.log_files(run, folder, f"gates/{variant}")
+    report = evidence.report
+    figures = dict(report.metrics)
+    if report.performance is not None:
+        figures |= report.performance["summary"]
+    platform.tracking.log_metrics(
+        run, {f"{variant}.{name}": value for name, value in figures.items()}
+    )
+    summary = markdown_summary(report, model=evidence.model, variant=variant)
+    publish_summary(f"gate-{evidence.model}-{variant}", summary)
 
 
 def _journal_body(candidate: VariantRecord, report: GateReport, digest: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import sys
 from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -106,9 +107,16 @@ class ModelConfig(BaseModel):
 
 
 def load_model_config(workspace: Workspace, model: str) -> ModelConfig:
-    """Read and check `models/MODEL.toml`. Raises UserError with file, line and key."""
+    """Read and check `models/MODEL.toml`. Raises UserError with file, line and key.
+
+    A policy that names a normaliser of the user's own finds its module in the workspace.
+    """
     workspace.require_model(model)
-    return load_toml(workspace.model_file(model), ModelConfig)
+    config = load_toml(workspace.model_file(model), ModelConfig)
+    root = str(workspace.root)
+    if ":" in config.gate.normaliser and root not in sys.path:
+        sys.path.append(root)
+    return config
 
 
 def _text(value: object) -> str:

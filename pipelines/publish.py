@@ -13,9 +13,9 @@ from model_repository.golden import GoldenSet
 from model_repository.publishing import publish as publish_release
 from pipelines.assembly import Platform
 from pipelines.convert import chosen_artifact
+from pipelines.data import gate_dataset
 from pipelines.gate import chosen_variant
 from pipelines.model_config import load_model_config
-from pipelines.scoring import load_dataset
 from pipelines.stages import Stages
 from registry.errors import UserError
 from registry.workspace import Workspace
@@ -55,8 +55,7 @@ def write_release(workspace: str, model: str, release: int, gate: dict[str, str]
 def golden_set(platform: Platform, model: str, report_digest: str) -> GoldenSet:
     """Requests whose answers the gate recorded, to be asked again before traffic is admitted."""
     config = load_model_config(platform.workspace, model)
-    folder = platform.workspace.root / config.gate.dataset
-    dataset = load_dataset(config, folder, config.gate.sha256)
+    dataset = gate_dataset(platform, config)
     records = json.loads((platform.workspace.reports / report_digest / "answers.json").read_text())
     answers = [Answer(**record) for record in records if not record["error"]]
     return GoldenSet.choose(dataset, answers, count=GOLDEN_REQUESTS)

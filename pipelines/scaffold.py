@@ -61,6 +61,14 @@ min_clusters = 20
 parent = {margin}
 production = {margin}
 
+# Slices hold less data, so they may need wider margins; a column or one slice may have its own.
+# [gate.slice_margins]
+# parent = {margin}
+
+# What it may cost on the machine that gates it; see `sluice gate --help`.
+# [gate.budgets]
+# p95_ms = 1000
+
 [serve]
 max_batch_size = 16
 queue_delay_us = 2000

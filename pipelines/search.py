@@ -39,9 +39,10 @@ from registry.errors import EngineError, SluiceError, UserError
 from registry.files import canonical_json, write_atomic
 from registry.workspace import Workspace
 from validation.answers import Answer
-from validation.estimate import estimate_rate
+from validation.estimate import Method, estimate_difference
 from validation.scoring import Mismatch, score_answers
 from validation.slices import slices_of
+from validation.thresholds import FIRST
 
 if TYPE_CHECKING:
     from pipelines.conversion.child import Calibration, ConvertedVariant
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
     from pipelines.conversion.search_report import SearchReport
     from pipelines.model_config import ModelConfig
     from validation.dataset import Dataset
-    from validation.scoring import Rate
+    from validation.measures import Measure
+    from validation.scoring import Scores
 
 TIMED_REQUESTS = 20
 """Requests, one at a time, whose median is a candidate's latency."""
@@ -74,13 +76,13 @@ def search(
     platform = Platform(Workspace(Path(workspace)), actor=actor)
     config = load_model_config(platform.workspace, model)
     require_environment(converter_of(config))
-    margin = config.gate.margins.parent
-    if not config.convert.calibration or margin is None:
+    if not config.convert.calibration or not config.gate.margins.parent:
         raise UserError(
             "a search needs [convert] calibration and [gate.margins] parent",
             where=str(platform.workspace.model_file(model)),
             remedy="name a set that no gate judges by, and the margin that must hold",
         )
+    margin = next(iter(config.gate.margins.parent.values()))
     digest = chosen_artifact(platform.catalog(model), model, artifact)
     with stages.stage("search", "Searching"), platform.scratch("search") as work:
         platform.store.checkout(digest, work / "source")
@@ -124,7 +126,7 @@ def search(
 
 @dataclass
 class _Parent:
-    rate: Rate
+    measure: Measure
     folder: Path
 
 
@@ -195,31 +197,29 @@ class Bench:
         if isinstance(scores, Mismatch) or scores.failed.any():
             return Refused("it did not answer every question")
         if self._parent is None:
-            self._parent = _Parent(scores.compared, place / "variant")
-        loss, low, high = self._loss(scores.compared)
+            self._parent = _Parent(self._measured(scores), place / "variant")
+        loss, low, high = self._loss(self._measured(scores))
         files = (path for path in (place / "variant").rglob("*") if path.is_file())
         size = sum(path.stat().st_size for path in files)
         return Measured(loss, low, high, size, float(np.median(result["alone_ms"])))
 
-    def _loss(self, rate: Rate) -> tuple[float, float, float]:
+    def _measured(self, scores: Scores) -> Measure:
+        """What the policy's first margin over the parent is about."""
+        name = next(iter(self._config.gate.margins.parent))
+        if name != FIRST and name not in scores.measures:
+            raise UserError(f"this set has {', '.join(scores.measures)}, no {name}")
+        return scores.compared if name == FIRST else scores.measures[name]
+
+    def _loss(self, measure: Measure) -> tuple[float, float, float]:
         """By how much the metric is worse than the parent's, with the gate's interval."""
         assert self._parent is not None  # noqa: S101 - the parent is measured first
-        policy = self._config.gate
-        ours, theirs = rate.over, self._parent.rate.over
-        (whole, *_) = slices_of(policy.model_copy(update={"slices": ()}), self._dataset)
-        wrong = np.concatenate([ours, theirs])
-        wrong = wrong[wrong > 0]
-        found = estimate_rate(
-            ours - theirs,
-            rate.under,
-            whole.clusters,
-            confidence=policy.confidence,
-            resamples=policy.resamples,
-            seed=policy.seed,
-            fault_cost=float(wrong.mean()) if wrong.size else None,
-        )
-        if rate is self._parent.rate:
+        if measure is self._parent.measure:
             return 0.0, 0.0, 0.0
+        policy = self._config.gate
+        bare = policy.model_copy(update={"slices": (), "buckets": {}})
+        (whole,) = slices_of(bare, self._dataset)
+        method = Method(policy.confidence, policy.resamples, policy.seed, policy.method)
+        found = estimate_difference(measure, self._parent.measure, whole, method)
         return found.value, found.low, found.high
 
 
@@ -242,5 +242,5 @@ def _converted(
     (record,) = convert_variants(root, model, artifact, {key: recipe.to_json()})
     platform.append(model, "variant-converted", record)
     run = platform.catalog(model).artifacts[artifact].run_id
-    platform.tracking.log_report(run, record, f"variants/{record['variant']}.json")
+    platform.tracking.log_record(run, record, f"variants/{record['variant']}.json")
     return record

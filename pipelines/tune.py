@@ -15,9 +15,9 @@ from model_repository.tuning import STAGES, Measurement, Sweep
 from pipelines.assembly import Platform, require_environment
 from pipelines.conversion.kinds import kind_of
 from pipelines.convert import chosen_artifact
+from pipelines.data import gate_dataset
 from pipelines.gate import chosen_variant
 from pipelines.model_config import load_model_config
-from pipelines.scoring import load_dataset
 from pipelines.stages import Stages, announce
 from registry.errors import EngineError, UserError
 from registry.files import write_atomic
@@ -63,8 +63,7 @@ def tune(  # noqa: PLR0913 - each is an option of the command
     config = load_model_config(platform.workspace, model)
     catalog = platform.catalog(model)
     record = chosen_variant(catalog, model, chosen_artifact(catalog, model, artifact), variant)
-    folder = platform.workspace.root / config.gate.dataset
-    dataset = load_dataset(config, folder, config.gate.sha256)
+    dataset = gate_dataset(platform, config)
     questions = [(one.id, dataset.question(one)) for one in dataset.utterances[:QUESTIONS]]
     sweep = Sweep(
         replace(config.batching, response_cache_mb=0),

@@ -7,7 +7,7 @@ because most commands need a workspace's paths and never its settings.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -48,6 +48,17 @@ class TrackingSection(BaseModel):
     uri: str = ""
 
 
+class EvaluationSection(BaseModel):
+    """`[evaluation]`: how a set is scored. The answers do not depend on it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shards: int = Field(default=1, ge=1, le=256)
+    """Parts of the set that are scored at a time, each by a private revision of its own."""
+    runner: Literal["local", "dask"] = "local"
+    """Where they run: threads of this process, or processes of a Dask cluster of this machine."""
+
+
 class WorkspaceSettings(BaseSettings):
     """All of `sluice.toml`."""
 
@@ -55,6 +66,7 @@ class WorkspaceSettings(BaseSettings):
         extra="forbid", frozen=True, env_prefix=_PREFIX, env_nested_delimiter=_DELIMITER
     )
 
+    evaluation: EvaluationSection = EvaluationSection()
     serving: ServingSection = ServingSection()
     journal: JournalSection = JournalSection()
     tracking: TrackingSection = TrackingSection()

@@ -122,17 +122,15 @@ class Tracking:
             for name, value in tags.items():
                 self._client.set_model_version_tag(model, version, f"sluice.{name}", value)
 
-    def log_report(self, run_id: str, report: Path | Mapping[str, Any], name: str) -> None:
-        """Keep a text file, or a value as JSON, with a run under `name`."""
-        if isinstance(report, Path):
-            try:
-                text = report.read_text()
-            except (OSError, ValueError) as error:
-                raise UserError(f"cannot be read as text: {error}", where=str(report)) from error
-        else:
-            text = json.dumps(report, indent=2, sort_keys=True)
+    def log_record(self, run_id: str, record: Mapping[str, Any], name: str) -> None:
+        """Keep a value as JSON with a run under `name`."""
         with explained(self._uri):
-            self._client.log_text(run_id, text, name)
+            self._client.log_text(run_id, json.dumps(record, indent=2, sort_keys=True), name)
+
+    def log_files(self, run_id: str, folder: Path, name: str) -> None:
+        """Keep every file of a folder with a run, below `name`."""
+        with explained(self._uri):
+            self._client.log_artifacts(run_id, str(folder), name)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Record numbers of a run."""

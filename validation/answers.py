@@ -52,6 +52,11 @@ class Answer:
 
 
 def encode_samples(waveform: NDArray[np.float32]) -> str:
-    """A waveform [n] in [-1, 1) as `samples` hold it; what is louder is clipped."""
+    """A waveform [n] in [-1, 1) as `samples` hold it; what is louder is clipped.
+
+    Raises ValueError when a number in it is NaN or infinite: as 16 bits it would be a sound.
+    """
+    if not np.isfinite(waveform).all():
+        raise ValueError("the answer's sound holds NaN or infinity")
     scaled = np.clip(np.rint(waveform * _SCALE), -_SCALE, _SCALE - 1)
     return base64.b64encode(scaled.astype("<i2").tobytes()).decode()

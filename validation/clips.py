@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FULL_SCALE = 32768.0
+_FLOAT_FORMAT = 3
+"""RIFF's format tag of IEEE floats."""
 
 
 def decode_clip(content: bytes, sample_rate: int, where: str) -> NDArray[np.int16]:
@@ -33,6 +35,7 @@ def decode_clip(content: bytes, sample_rate: int, where: str) -> NDArray[np.int1
             promised = file.getnframes()
             frames = file.readframes(promised)
     except (wave.Error, EOFError) as error:
+        _refuse_floats(content, where)
         reason = str(error) or "the file ends early"
         raise UserError(f"not a PCM WAV file ({reason})", where=where) from error
     if promised == 0:
@@ -85,3 +88,34 @@ def _check_format(file: wave.Wave_read, sample_rate: int, where: str) -> None:
         )
     if file.getsampwidth() != 2:
         raise UserError(f"samples have {8 * file.getsampwidth()} bits, not 16", where=where)
+
+
+def _refuse_floats(content: bytes, where: str) -> None:
+    """Say so, and how many are no numbers, where a WAV file holds floating-point samples."""
+    chunks = _chunks(content)
+    layout = chunks.get(b"fmt ", b"")
+    if len(layout) < 16 or int.from_bytes(layout[:2], "little") != _FLOAT_FORMAT:
+        return
+    bits = int.from_bytes(layout[14:16], "little")
+    data = chunks.get(b"data", b"")
+    kind = {32: "<f4", 64: "<f8"}.get(bits)
+    whole = len(data) - len(data) % (bits // 8 or 1)
+    samples = np.frombuffer(data[:whole], dtype=kind) if kind else np.empty(0)
+    broken = int(np.count_nonzero(~np.isfinite(samples)))
+    note = f", {broken} of them NaN or infinite" if broken else ""
+    raise UserError(
+        f"samples are {bits}-bit floats, not 16-bit integers{note}",
+        where=where,
+        remedy="convert the clip before it joins the set",
+    )
+
+
+def _chunks(content: bytes) -> dict[bytes, bytes]:
+    """The chunks of a RIFF file by name, as far as they go."""
+    found = {}
+    start = 12
+    while start + 8 <= len(content):
+        size = int.from_bytes(content[start + 4 : start + 8], "little")
+        found[content[start : start + 4]] = content[start + 8 : start + 8 + size]
+        start += 8 + size + size % 2
+    return found

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,8 @@ from validation.manifest_lines import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -37,6 +38,14 @@ if TYPE_CHECKING:
 
 # A manifest that rounds durations to a hundredth of a second is honest; more is another clip.
 _DURATION_TOLERANCE_S = 0.01
+_ROWS_A_TASK = 64
+
+
+class WrongHashError(UserError):
+    """The files are not those that the header or the pin names; `digests` are what was found."""
+
+    digests: Mapping[str, str]
+    expected: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +99,15 @@ class Dataset:
             )
         _compare_files(folder, rows)
         digests = {MANIFEST_NAME: hashlib.sha256(manifest).hexdigest()}
-        utterances = tuple(_read_utterance(folder, row, header, digests) for row in rows)
-        sha256 = hashlib.sha256(canonical_json(sorted(digests.items()))).hexdigest()
-        _check_hash(folder, sha256, header.sha256, expected_sha256)
+        utterances = []
+        for utterance, found in _read_utterances(folder, rows, header):
+            utterances.append(utterance)
+            digests |= found
+        sha256 = hash_of(digests)
+        _check_hash(folder, sha256, header.sha256, expected_sha256, digests)
         frozen = MappingProxyType(digests)
         rate = header.sample_rate
-        return cls(folder, header.name, header.kind, rate, sha256, utterances, frozen)
+        return cls(folder, header.name, header.kind, rate, sha256, tuple(utterances), frozen)
 
     def question(self, utterance: Utterance) -> NDArray[Any]:
         """What a client would send, from bytes that are still those of `sha256`.
@@ -114,9 +126,17 @@ class Dataset:
             raise UserError(f"utterance {utterance.id!r} has no clean recording", where=self.name)
         return self._decoded(utterance.clean)
 
+    def contents(self, utterance: Utterance) -> frozenset[str]:
+        """SHA-256s of what is asked and, where the set has it, of the recording without noise."""
+        if utterance.clean is None:
+            return frozenset({utterance.sha256})
+        clean = utterance.clean.relative_to(self.folder).as_posix()
+        return frozenset({utterance.sha256, self.digests[clean]})
+
     def shared_with(self, digests: Collection[str]) -> tuple[str, ...]:
         """Ids of utterances whose content is among `digests`."""
-        return tuple(one.id for one in self.utterances if one.sha256 in digests)
+        wanted = frozenset(digests)
+        return tuple(one.id for one in self.utterances if wanted & self.contents(one))
 
     def _decoded(self, file: Path) -> NDArray[np.float32]:
         content = _read(file)
@@ -126,6 +146,23 @@ class Dataset:
         if self.kind == "video":
             return decode_video(content, path)[..., None].astype(np.float32) / np.float32(255)
         return to_waveform(decode_clip(content, self.sample_rate, path))
+
+
+def hash_of(digests: Mapping[str, str]) -> str:
+    """The hash of a set: SHA-256 of the canonical JSON of its sorted (path, SHA-256) pairs."""
+    return hashlib.sha256(canonical_json(sorted(digests.items()))).hexdigest()
+
+
+def first_difference(expected: Mapping[str, str], found: Mapping[str, str]) -> str:
+    """The first file, by path, that is missing, extra or changed, in words; "" when none is."""
+    for path in sorted(expected.keys() | found.keys()):
+        if path not in found:
+            return f"{path} is missing"
+        if path not in expected:
+            return f"{path} is new"
+        if expected[path] != found[path]:
+            return f"{path} is not the file that was pinned"
+    return ""
 
 
 def _read(path: Path) -> bytes:
@@ -139,41 +176,74 @@ def _read(path: Path) -> bytes:
         raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
-def _read_utterance(folder: Path, row: Row, header: Header, digests: dict[str, str]) -> Utterance:
-    for name in row.paths:
-        content = _read(folder / name)
+def _read_utterances(
+    folder: Path, rows: tuple[Row, ...], header: Header
+) -> Iterator[tuple[Utterance, dict[str, str]]]:
+    """Utterances in order with their files' digests, read in threads; the first mistake raises."""
+
+    def read(start: int) -> list[tuple[Utterance, dict[str, str]]]:
+        part = rows[start : start + _ROWS_A_TASK]
+        return [_read_utterance(folder, row, header) for row in part]
+
+    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+    try:
+        for part in pool.map(read, range(0, len(rows), _ROWS_A_TASK)):
+            yield from part
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read_utterance(folder: Path, row: Row, header: Header) -> tuple[Utterance, dict[str, str]]:
+    digests = {}
+    # Joined once for each file: with 100,000 of them, paths cost more than hashing short clips.
+    paths = [folder / name for name in row.paths]
+    for name, path in zip(row.paths, paths, strict=True):
+        content = _read(path)
         digests[name] = hashlib.sha256(content).hexdigest()
-        _check_duration(folder / name, content, row, header)
+        _check_duration(path, content, row, header)
     source = row.source if isinstance(row, TextRow) else ""
-    return Utterance(
+    utterance = Utterance(
         id=row.id,
-        file=folder / row.path if row.path else None,
+        file=paths[0] if paths else None,
         text=row.text,
         duration_s=row.seconds,
         columns=MappingProxyType(row.columns),
         sha256=digests[row.path] if row.path else hashlib.sha256(source.encode()).hexdigest(),
         source=source,
-        clean=folder / row.clean_filepath if isinstance(row, NoisySpeechRow) else None,
+        clean=paths[1] if isinstance(row, NoisySpeechRow) else None,
     )
+    return utterance, digests
 
 
 def _check_duration(path: Path, content: bytes, row: Row, header: Header) -> None:
+    where = str(path)
     if header.kind == "video":
-        length = len(decode_video(content, str(path)))
+        length = len(decode_video(content, where))
     else:
-        length = decode_clip(content, header.sample_rate, str(path)).size
+        length = decode_clip(content, header.sample_rate, where).size
     duration = length / header.sample_rate
     if abs(duration - row.seconds) > _DURATION_TOLERANCE_S:
         raise UserError(
             f"the clip lasts {duration:.3f} s, but {MANIFEST_NAME} says {row.seconds:.3f} s",
-            where=str(path),
+            where=where,
         )
 
 
 def _compare_files(folder: Path, rows: tuple[Row, ...]) -> None:
-    found = _files_of(folder)
+    try:
+        found = _files_of(folder)
+    except OSError as error:
+        where = str(error.filename or folder)
+        raise UserError(f"cannot be read: {error.strerror}", where=where) from error
     named = {HEADER_NAME, MANIFEST_NAME} | {name for row in rows for name in row.paths}
     if missing := sorted(named - found):
+        spelled = {unicodedata.normalize("NFC", name) for name in found}
+        if missing[0] in spelled:
+            raise UserError(
+                "the file's name on disk is in another Unicode form than in the manifest",
+                where=str(folder / missing[0]),
+                remedy="rename it in Unicode's normal form C",
+            )
         raise UserError(
             f"the file is missing ({len(missing)} in all)",
             where=str(folder / missing[0]),
@@ -190,31 +260,41 @@ def _compare_files(folder: Path, rows: tuple[Row, ...]) -> None:
 def _files_of(folder: Path) -> set[str]:
     """Posix paths of the regular files below `folder`; links and special files are refused."""
     found = set()
-    for root, folders, names in os.walk(folder):
-        for name in folders + names:
-            path = Path(root) / name
-            mode = path.lstat().st_mode
-            if stat.S_ISREG(mode):
-                found.add(path.relative_to(folder).as_posix())
-            elif not stat.S_ISDIR(mode):
-                raise UserError(
-                    "a set holds plain files only, no links or devices",
-                    where=str(path),
-                    remedy="replace it by a copy",
-                )
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        with os.scandir(folder / below) as entries:
+            for entry in entries:
+                name = f"{below}{entry.name}"
+                if entry.is_file(follow_symlinks=False):
+                    found.add(name)
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{name}/")
+                else:
+                    raise UserError(
+                        "a set holds plain files only, no links or devices",
+                        where=str(folder / name),
+                        remedy="replace it by a copy",
+                    )
     return found
 
 
-def _check_hash(folder: Path, found: str, named: str, pinned: str | None) -> None:
+def _check_hash(
+    folder: Path, found: str, named: str, pinned: str | None, digests: Mapping[str, str]
+) -> None:
     if found != named:
-        raise UserError(
+        error = WrongHashError(
             f"the files hash to {found[:12]}, but {HEADER_NAME} says {named[:12]}",
             where=str(folder),
             remedy="the set was changed; fetch it again",
         )
-    if pinned is not None and found != pinned:
-        raise UserError(
+    elif pinned is not None and found != pinned:
+        error = WrongHashError(
             f"the set's hash is {found[:12]}, not the pinned {pinned[:12]}",
             where=str(folder),
             remedy=f'fetch the pinned set, or pin this one with sha256 = "{found}"',
         )
+    else:
+        return
+    error.digests, error.expected = digests, pinned or named
+    raise error

@@ -46,7 +46,13 @@ def improvement(clean: ArrayLike, noisy: ArrayLike, cleaned: ArrayLike) -> float
 
     Negative when cleaning did harm. Raises ValueError as `snr` does.
     """
-    return float(si_sdr(clean, cleaned) - si_sdr(clean, noisy))
+    return improvements(clean, noisy, cleaned)[0]
+
+
+def improvements(clean: ArrayLike, noisy: ArrayLike, cleaned: ArrayLike) -> tuple[float, float]:
+    """The same in dB of SI-SDR and of SNR."""
+    by_scale = si_sdr(clean, cleaned) - si_sdr(clean, noisy)
+    return float(by_scale), float(snr(clean, cleaned) - snr(clean, noisy))
 
 
 def _checked(

@@ -1,7 +1,7 @@
 """What a gate found, as values that a stranger can recompute: checks, report, their JSON.
 
 The same inputs are the same bytes: numbers are rounded to nine significant digits, keys are
-sorted, and no clock, path or latency is in a report.
+sorted, and no clock or path is in a report.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from registry.errors import UserError
 from registry.files import canonical_json
+from validation.power import Power
 from validation.verdict import Verdict
 
-FORMAT = 1
+FORMAT = 2
 """Version of the JSON layout."""
 
 
@@ -23,9 +24,15 @@ FORMAT = 1
 class Check:
     """One question to one slice ("all" or "column=value").
 
-    `value`, `low`, `high` and `limit` are in the metric's unit: rates, or a difference of two.
-    They are None when nothing could be measured. `p_value` is one-sided: how likely a result at
-    least as good would be if the true rate were at the limit.
+    `value`, `low`, `high` and `limit` are in `unit`, of `metric` itself or, with a `baseline`
+    ("parent" or "production"), of the candidate's less the baseline's. `better` says on which side
+    of `limit` the interval must lie: below it for "lower", above it for "higher", so that the
+    margin of a score is a negative limit. Numbers are None where nothing could be measured.
+
+    `p_value` is one-sided: how likely a result at least as good would be if the truth were at the
+    limit; a pass needs it small. `adjusted_p` is that of the opposite claim, "beyond the limit",
+    corrected for the number of such claims; a fail needs it small. `power` says what data like
+    these could have shown.
     """
 
     name: str
@@ -37,6 +44,12 @@ class Check:
     high: float | None = None
     limit: float | None = None
     p_value: float | None = None
+    metric: str = ""
+    baseline: str = ""
+    better: Literal["lower", "higher"] = "lower"
+    unit: str = ""
+    adjusted_p: float | None = None
+    power: Power | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +70,10 @@ class WorstUtterance:
 class GateReport:
     """The verdict and all that it rests on.
 
-    `metrics` are plain numbers by name, "[column=value]" added for slices. `provenance` holds
-    the dataset's hash, the policy, seed, method, versions and digests.
+    `metrics` are plain numbers by name, ".COLUMN.VALUE" added for slices; `signatures` say how a
+    measure was computed, by its name. `contract` holds the rows of the data contract,
+    `performance` what was timed and weighed. `provenance` holds the dataset's hash, the policy,
+    seed, method, versions and digests.
     """
 
     verdict: Verdict
@@ -66,17 +81,25 @@ class GateReport:
     metrics: Mapping[str, float]
     worst_utterances: tuple[WorstUtterance, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    signatures: Mapping[str, str] = field(default_factory=dict)
+    contract: tuple[Mapping[str, Any], ...] = ()
+    performance: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Only what JSON has; verdicts by their labels."""
-        return {
+        document = {
             "format": FORMAT,
             "verdict": self.verdict.label,
             "checks": [asdict(check) | {"verdict": check.verdict.label} for check in self.checks],
             "metrics": dict(self.metrics),
             "worst_utterances": [asdict(utterance) for utterance in self.worst_utterances],
-            "provenance": json.loads(canonical_json(self.provenance)),
+            "provenance": self.provenance,
+            "signatures": dict(self.signatures),
+            "contract": [dict(row) for row in self.contract],
+            "performance": self.performance,
         }
+        plain: dict[str, Any] = json.loads(canonical_json(document))
+        return plain
 
     def to_json(self) -> bytes:
         """Canonical JSON: one report, one sequence of bytes."""
@@ -96,8 +119,11 @@ class GateReport:
                     WorstUtterance(**row) for row in document["worst_utterances"]
                 ),
                 provenance=dict(document["provenance"]),
+                signatures=dict(document["signatures"]),
+                contract=tuple(dict(row) for row in document["contract"]),
+                performance=document["performance"],
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"not a gate report: {error}") from error
 
     @classmethod
@@ -118,4 +144,9 @@ def rounded(number: float) -> float:
 
 
 def _check(row: Mapping[str, Any]) -> Check:
-    return Check(**{**row, "verdict": Verdict.from_label(row["verdict"])})
+    power = row["power"]
+    found = {
+        "verdict": Verdict.from_label(row["verdict"]),
+        "power": None if power is None else Power(**power),
+    }
+    return Check(**{**row, **found})

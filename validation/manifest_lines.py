@@ -5,6 +5,7 @@ Reads no audio; `dataset` joins these lines with the files they name.
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -37,7 +38,10 @@ class Header(BaseModel):
 
 
 class Row(BaseModel):
-    """One line of `manifest.jsonl`. Further columns are text and become slices."""
+    """One line of `manifest.jsonl`. Further columns are text and become slices.
+
+    `text` is the reference; only where sound is compared with sound may it be empty.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
@@ -87,8 +91,9 @@ class SpeechRow(Row):
 
 
 class NoisySpeechRow(SpeechRow):
-    """A noisy recording, and the same without the noise."""
+    """A noisy recording, and the same without the noise; what was said need not be known."""
 
+    text: str = ""
     clean_filepath: Text
 
     @property
@@ -162,8 +167,19 @@ def _parse_row(shape: type[Row], line: bytes, where: str) -> Row:
         row = shape.model_validate_json(line)
     except ValidationError as error:
         raise UserError(_first_mistake(error), where=where) from error
-    if not row.text.strip():
-        raise UserError(f"utterance {row.id!r} has an empty reference", where=where)
+    if not row.text.strip() and (row.text or not isinstance(row, NoisySpeechRow)):
+        raise UserError(
+            f"utterance {row.id!r} has an empty reference",
+            where=where,
+            remedy="write what is right, or take the line out",
+        )
+    for name in (row.id, *row.paths):
+        if unicodedata.normalize("NFC", name) != name:
+            raise UserError(
+                f"{name!r} is not in Unicode's normal form C",
+                where=where,
+                remedy="two spellings of one name would be two names",
+            )
     for name in row.paths:
         path = PurePosixPath(name)
         unsafe = path.is_absolute() or ".." in path.parts or "\\" in name

@@ -1,4 +1,4 @@
-"""Plain numbers of a report: rates by slice, counts, and the utterances with most errors.
+"""Plain numbers of a report: measures by slice, counts, and the utterances with most errors.
 
 They decide nothing; checks do. Names keep to what metric stores accept: letters, digits,
 underscores, hyphens and dots.
@@ -6,35 +6,34 @@ underscores, hyphens and dots.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
 from validation.evidence import Check, WorstUtterance, rounded
 from validation.questions import OVER
-from validation.scoring import worst_first
+from validation.scoring import COUNTED, worst_first
 from validation.slices import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from validation.answers import Answer
     from validation.dataset import Utterance
     from validation.scoring import Scores
     from validation.slices import Slice
 
 WORST_SHOWN = 10
-COUNTED = ("substitutions", "deletions", "insertions", "words")
-"""What is counted of an utterance that is shown."""
 
 
 def metrics_of(
     scores: Scores, slices: Iterable[Slice], checks: Iterable[Check]
 ) -> dict[str, float]:
-    """Rates and counts of the whole set; of each slice as "NAME.COLUMN.VALUE".
+    """Measures and counts of the whole set; of each slice as "NAME.COLUMN.VALUE".
 
-    A rate without a reference token is left out. Differences to baselines are those of checks.
+    A measure that a slice has nothing for is left out. Differences to baselines are those of
+    checks.
     """
-    metrics = {name: rounded(value) for name, value in scores.numbers.items()}
+    metrics: dict[str, float] = {}
     for part in slices:
         suffix = "" if part.name == WHOLE else "." + re.sub(r"[^\w.-]", "_", _dotted(part.name))
         found = _numbers(scores, part)
@@ -46,17 +45,14 @@ def metrics_of(
     }
 
 
-def worst_utterances(
-    utterances: Sequence[Utterance], scores: Scores, answers: Sequence[Answer]
-) -> tuple[WorstUtterance, ...]:
+def worst_utterances(utterances: Sequence[Utterance], scores: Scores) -> tuple[WorstUtterance, ...]:
     """At most ten utterances with errors, most errors first, then by id."""
-    reasons = {answer.id: answer.error for answer in answers}
     return tuple(
         WorstUtterance(
             id=utterances[row].id,
             reference=scores.references[row],
             hypothesis=scores.hypotheses[row],
-            error=reasons[utterances[row].id],
+            error=scores.errors[row],
             **{name: int(scores.counts[name][row]) for name in COUNTED},
         )
         for row in (worst_first(scores, utterances)[:WORST_SHOWN] if scores.references else ())
@@ -70,13 +66,11 @@ def _dotted(name: str) -> str:
 
 def _numbers(scores: Scores, part: Slice) -> dict[str, float]:
     members = part.members
-    sums = {
-        name: (float(rate.over[members].sum()), float(rate.under[members].sum()))
-        for name, rate in scores.rates.items()
-    }
-    sums["failed"] = (int(scores.failed[members].sum()), members.size)
+    values = {name: measure.value_of(members) for name, measure in scores.measures.items()}
+    if members.size:
+        values["failed"] = float(scores.failed[members].mean())
     return (
-        {name: rounded(over / under) for name, (over, under) in sums.items() if under}
+        {name: rounded(value) for name, value in values.items() if not math.isnan(value)}
         | {name: int(column[members].sum()) for name, column in scores.counts.items()}
         | {"utterances": int(members.size), "clusters": part.cluster_count}
     )

@@ -5,109 +5,66 @@ A policy that asks for nothing would pass everything, so it is refused.
 
 from __future__ import annotations
 
-import re
+from itertools import pairwise
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-# A limit of zero can never be shown by a sample; above 1, nearly every word is wrong.
-Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-_FROZEN = ConfigDict(extra="forbid", frozen=True)
+from validation.contract_rules import ContractRules
+from validation.performance import Budgets
+from validation.thresholds import FROZEN, Floors, Limits, Margins, SliceMargins
 
-
-class Limits(BaseModel):
-    """Largest rates allowed, 0 to 1: each must be shown to hold, not only measured."""
-
-    model_config = _FROZEN
-
-    wer: Rate | None = None
-    """Word error rate."""
-    cer: Rate | None = None
-    """Character error rate."""
-    wrong: Rate | None = None
-    """Share of utterances whose answer is not the reference, word for word."""
-    empty: Rate | None = None
-    """Share of utterances with words that were answered with none."""
-    noise_left: Rate | None = None
-    """Energy of the noise after cleaning over that before."""
-
-    def named(self) -> dict[str, float]:
-        """Only the limits that were set, by metric."""
-        return {name: limit for name, limit in self if limit is not None}
-
-
-class Margins(BaseModel):
-    """How much worse the candidate may be than others on the same utterances, absolute.
-
-    In WER, or in `noise_left` where sound is cleaned.
-    """
-
-    model_config = _FROZEN
-
-    parent: Rate | None = None
-    """Than the unconverted or least converted model."""
-    production: Rate | None = None
-    """Than the release that serves now; not asked when none does."""
-
-    def named(self) -> dict[str, float]:
-        """Only the margins that were set, by baseline."""
-        margins = {"parent": self.parent, "production": self.production}
-        return {name: margin for name, margin in margins.items() if margin is not None}
-
-
-class ContractRules(BaseModel):
-    """What the evaluation set's own table must look like."""
-
-    model_config = _FROZEN
-
-    shortest_s: float = Field(default=0.1, gt=0)
-    longest_s: float = Field(default=30.0, gt=0)
-    text_pattern: str = ""
-    """Regular expression that every whole reference matches; empty: any text."""
-    allowed: dict[str, tuple[str, ...]] = {}
-    """Allowed values by column."""
-
-    @field_validator("text_pattern")
-    @classmethod
-    def _is_pattern(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
-        return pattern
+NORMALISER = r"^(none|basic|whisper-english|whisper-basic|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
 
 
 class GatePolicy(BaseModel):
     """The whole table. Keys that it does not know are errors."""
 
-    model_config = _FROZEN
+    model_config = FROZEN
 
     dataset: str = Field(min_length=1)
     """Folder of the evaluation set, relative to the workspace."""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """Hash that pins the set."""
-    normaliser: Literal["none", "basic"] = "basic"
+    revision: str = ""
+    """DVC revision of the set; empty: the folder as it is."""
+    normaliser: str = Field(default="basic", pattern=NORMALISER)
+    """What makes texts comparable: a built-in one, or "module:function"."""
     cluster: str = "speaker"
     """Column whose utterances are not independent of each other; resampled as one."""
     slices: tuple[str, ...] = ("noise",)
     """Columns whose every value is judged by itself too."""
+    buckets: dict[str, tuple[float, ...]] = {}
+    """Slices by number: growing borders of `duration_s`, `words` (of the reference) or a column."""
+    method: Literal["bootstrap", "randomisation"] = "bootstrap"
+    """What is drawn again: clusters, or which of the two systems gave a cluster's answers."""
+    correction: Literal["holm", "none"] = "holm"
+    """Of the claims that a limit is broken, for their number."""
     resamples: int = Field(default=2000, ge=200, le=100_000)
     confidence: float = Field(default=0.95, ge=0.8, lt=1)
     """Of the two-sided interval: each end is wrong with a chance of (1 - confidence) / 2."""
     seed: int = Field(default=1, ge=0)
+    power: float = Field(default=0.8, gt=0, lt=1)
+    """The chance that reports call enough: to find a regression, and for an equal one to pass."""
+    min_power: float = Field(default=0.5, ge=0, lt=1)
+    """Least chance that an equal candidate passes a margin; a set that gives less is too small."""
     limits: Limits = Limits()
+    floors: Floors = Floors()
     margins: Margins = Margins()
     slice_limits: Limits = Limits()
     """Limits that every slice must keep; by default none."""
-    slice_margins: Margins | None = None
-    """Margins that every slice must keep; by default those of the whole set."""
+    slice_floors: Floors = Floors()
+    """As `slice_limits`."""
+    slice_margins: SliceMargins = SliceMargins.model_validate({})
+    """Margins that slices must keep; by default those of the whole set."""
     max_failed: float = Field(default=0.0, ge=0, lt=1)
     """Largest share of utterances that the engine may refuse or fail; they count as empty."""
     min_utterances: int = Field(default=100, ge=2)
     """Fewer, in the whole set or in a slice, are inconclusive."""
     min_clusters: int = Field(default=20, ge=2)
     """As `min_utterances`. With fewer than 20 speakers who differ much, no interval is honest."""
+    budgets: Budgets = Budgets()
     contract: ContractRules = ContractRules()
 
     @field_validator("dataset")
@@ -117,14 +74,32 @@ class GatePolicy(BaseModel):
             raise ValueError("the path is relative to the workspace")
         return dataset
 
+    @field_validator("buckets")
+    @classmethod
+    def _grow(cls, buckets: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+        for column, borders in buckets.items():
+            if not borders or any(low >= high for low, high in pairwise(borders)):
+                raise ValueError(f"the borders of {column} are not growing numbers")
+        return buckets
+
     @model_validator(mode="after")
     def _asks_for_something(self) -> Self:
-        if not self.limits.named() and not self.margins.named():
-            raise ValueError("a gate needs at least one of limits and margins")
+        if not (self.limits.named() or self.floors.named() or self.margins.named("")):
+            raise ValueError("a gate needs at least one of limits, floors and margins")
         # More resamples resolve smaller tails: twenty beyond the bound make it stable.
-        needed = round(20 / ((1 - self.confidence) / 2))
+        needed = round(20 / self.tail)
         if self.resamples < needed:
             raise ValueError(f"confidence {self.confidence} needs at least {needed} resamples")
+        return self
+
+    @model_validator(mode="after")
+    def _names_its_slices(self) -> Self:
+        known = (*self.slices, *self.buckets)
+        if double := sorted({column for column in known if known.count(column) > 1}):
+            raise ValueError(f"{double[0]} is named twice by slices and buckets")
+        for name in self.slice_margins.own:
+            if name.partition("=")[0] not in known:
+                raise ValueError(f"slice_margins.{name}: slices are by {', '.join(known) or '-'}")
         return self
 
     @property
@@ -132,7 +107,6 @@ class GatePolicy(BaseModel):
         """Chance with which each end of an interval is wrong."""
         return (1 - self.confidence) / 2
 
-    @property
-    def margins_of_slices(self) -> Margins:
-        """The margins that hold in slices."""
-        return self.margins if self.slice_margins is None else self.slice_margins
+    def margins_of(self, part: str, first: str) -> dict[str, dict[str, float]]:
+        """The margins of slice `part`, by baseline and metric; `first` is the first measure."""
+        return self.slice_margins.of(part, self.margins, first)

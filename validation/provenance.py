@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.errors import UserError
 from registry.files import canonical_json
+from validation.normalisers import normaliser_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,11 +20,23 @@ if TYPE_CHECKING:
     from validation.dataset import Dataset
     from validation.policy import GatePolicy
 
-METHOD = (
-    "two-sided interval: the widest of a studentised cluster bootstrap, Student's t over clusters "
-    "and, above, the exact binomial bound; paired for differences"
-)
+_WIDEST = "Student's t over clusters and, above, the exact binomial bound; paired for differences"
+METHODS = {
+    "bootstrap": f"two-sided interval: the widest of a studentised cluster bootstrap, {_WIDEST}",
+    "randomisation": f"two-sided interval: the widest of randomisation by cluster, {_WIDEST}",
+}
 _PACKAGES = ("numpy", "rapidfuzz", "sacrebleu", "scipy")
+
+
+def require_pinned(policy: GatePolicy, dataset: Dataset) -> None:
+    """Raise UserError when the policy pins another set."""
+    if policy.sha256 != dataset.sha256:
+        raise UserError(
+            f"the answers are to set {dataset.sha256[:12]}, but the policy pins "
+            f"{policy.sha256[:12]}",
+            where=dataset.name,
+            remedy="load the set with the policy's hash",
+        )
 
 
 def provenance_of(
@@ -33,24 +46,18 @@ def provenance_of(
     contract: ContractReport | None,
     digests: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What decided the report, as JSON values. Raises UserError when the policy pins another set.
+    """What decided the report, as JSON values.
 
     A baseline that had no answers is None under "answers".
     """
-    if policy.sha256 != dataset.sha256:
-        raise UserError(
-            f"the answers are to set {dataset.sha256[:12]}, but the policy pins "
-            f"{policy.sha256[:12]}",
-            where=dataset.name,
-            remedy="load the set with the policy's hash",
-        )
     return {
         "dataset_sha256": dataset.sha256,
         "policy": policy.model_dump(mode="json"),
-        "normaliser": policy.normaliser,
+        "normaliser": normaliser_id(policy.normaliser),
         "seed": policy.seed,
         "confidence": policy.confidence,
-        "method": METHOD,
+        "method": METHODS[policy.method],
+        "correction": policy.correction,
         "versions": _versions(),
         "contract": "not checked" if contract is None else contract.engine,
         "digests": dict(digests),

@@ -1,18 +1,23 @@
-"""A gate's report for people: rows for a table, and a Markdown summary, verdict first."""
+"""A gate's report for people: rows for a table, and a Markdown summary, verdict first.
+
+It writes what the report holds and decides nothing.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from validation.evidence import Check, GateReport
-from validation.questions import OVER
-from validation.verdict import Verdict
+from validation.report_advice import next_steps, reasons
+from validation.report_numbers import interval, of_check
+from validation.slices import WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 COLUMNS = ("check", "slice", "value", "interval", "limit", "verdict")
-_UNKNOWN = "-"
+ROWS_SHOWN = 40
+"""Checks in a summary's table; beyond that, slices that passed are counted only."""
 
 
 class ReportRow(NamedTuple):
@@ -32,12 +37,18 @@ def rows(report: GateReport | Mapping[str, Any]) -> tuple[ReportRow, ...]:
     return tuple(map(_row, whole.checks))
 
 
-def markdown_summary(report: GateReport) -> str:
-    """Verdict, table, what did not pass and why, and the worst utterances."""
+def markdown_summary(report: GateReport, *, model: str = "", variant: str = "") -> str:
+    """Verdict, what to do, table, what did not pass and why, and the worst utterances.
+
+    What to do is said where model and variant are given.
+    """
+    subject = f": {model} {variant}" if model else ""
+    steps = next_steps(report, model=model, variant=variant) if model else ()
     sections = [
-        f"# Gate: {report.verdict.label}",
-        _table(COLUMNS, rows(report)),
-        _bullets(check.reason for check in report.checks if check.verdict is not Verdict.PASS),
+        f"# Gate{subject}: {report.verdict.label}",
+        "\n".join(f"- {step}" for step in steps),
+        _checks(report.checks),
+        _bullets(f"{verdict}: {why}" for verdict, why in reasons(report.checks)),
         _worst(report),
         _origin(report),
     ]
@@ -45,23 +56,22 @@ def markdown_summary(report: GateReport) -> str:
 
 
 def _row(check: Check) -> ReportRow:
-    signed = OVER in check.name
-    known = check.low is not None and check.high is not None
-    interval = f"{_percent(check.low, signed)} to {_percent(check.high, signed)}"
     return ReportRow(
         check.name,
         check.slice,
-        _percent(check.value, signed),
-        interval if known else _UNKNOWN,
-        _percent(check.limit, signed),
+        of_check(check, check.value),
+        interval(check),
+        of_check(check, check.limit),
         check.verdict.label,
     )
 
 
-def _percent(value: float | None, signed: bool) -> str:
-    if value is None:
-        return _UNKNOWN
-    return f"{value:+.2%}" if signed else f"{value:.2%}"
+def _checks(checks: Sequence[Check]) -> str:
+    if len(checks) <= ROWS_SHOWN:
+        return _table(COLUMNS, map(_row, checks))
+    shown = [check for check in checks if check.verdict or check.slice == WHOLE]
+    table = _table(COLUMNS, map(_row, shown))
+    return f"{table}\n\nNot in the table: {len(checks) - len(shown)} checks of slices that passed."
 
 
 def _worst(report: GateReport) -> str:

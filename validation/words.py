@@ -1,21 +1,26 @@
-"""Word and character errors of one transcript against its reference.
+"""Word and character errors of transcripts against their references.
 
-Counts are those of jiwer 4, to the last substitution: both read rapidfuzz's edit operations.
-A normaliser is named in the policy and in the report, because it decides what an error is.
+Counts are those of jiwer 4, to the last substitution: both read rapidfuzz's edit operations. NIST
+sclite takes a substitution for 4 and the others for 3, so it may call one pair of substitutions a
+deletion and an insertion; the sum of errors is its too, unless half of the words are wrong. What
+an error is was decided before, by the normaliser.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from validation.normalisers import normaliser_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-# Folding and composing can undo each other for a few rare sequences; none seen needs a third pass.
-_PASSES = 4
-_APOSTROPHES = frozenset("'\u02bc\u2018\u2019\uff07")
+    from numpy.typing import NDArray
+
+Tokens = Literal["words", "characters"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +49,35 @@ class ErrorCounts:
 
 
 def normalise(text: str, normaliser: str) -> str:
-    """`text` as the normaliser sees it, its words parted by single spaces.
-
-    "none" folds white space only. "basic" also applies NFKC and case folding, drops
-    apostrophes and invisible format characters, and makes every other punctuation mark or
-    symbol a space. Raises KeyError for any other name.
-    """
-    return NORMALISERS[normaliser](text)
+    """`text` as the normaliser sees it. Raises UserError as `normalisers.normaliser_of` does."""
+    return normaliser_of(normaliser)(text)
 
 
 def count_errors(reference: str, hypothesis: str, normaliser: str) -> ErrorCounts:
-    """Word errors of a transcript as it came. Raises KeyError for an unknown normaliser."""
+    """Word errors of a transcript as it came. Raises UserError for an unknown normaliser."""
     return count_words(normalise(reference, normaliser), normalise(hypothesis, normaliser))
 
 
 def count_words(reference: str, hypothesis: str) -> ErrorCounts:
     """Word errors of `hypothesis`; both are normalised already."""
-    return _count(reference.split(), hypothesis.split())
+    return ErrorCounts(*_counter(str.split)(reference, hypothesis))
 
 
 def count_characters(reference: str, hypothesis: str) -> ErrorCounts:
     """Character errors of `hypothesis`, spaces counted; both are normalised already."""
-    return _count(reference, hypothesis)
+    return ErrorCounts(*_counter(str)(reference, hypothesis))
+
+
+def count_all(
+    references: Sequence[str], hypotheses: Sequence[str], tokens: Tokens
+) -> NDArray[np.float64]:
+    """Substitutions, deletions, insertions and reference tokens of each pair: [pairs, 4].
+
+    The texts are normalised already. Raises ValueError when there are not as many of both.
+    """
+    count = _counter(str.split if tokens == "words" else str)
+    pairs = zip(references, hypotheses, strict=True)
+    return np.array([count(*pair) for pair in pairs], dtype=np.float64).reshape(-1, 4)
 
 
 def total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
@@ -79,53 +91,23 @@ def total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
     )
 
 
-def _count(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCounts:
-    if reference == hypothesis:
-        return ErrorCounts(0, 0, 0, len(reference))
+def _counter(
+    split: Callable[[str], Sequence[str]],
+) -> Callable[[str, str], tuple[int, int, int, int]]:
+    """Counts substitutions, deletions, insertions and reference tokens of a pair."""
     from rapidfuzz.distance import Levenshtein
 
-    tags = [tag for tag, _, _ in Levenshtein.editops(reference, hypothesis).as_list()]
-    return ErrorCounts(
-        tags.count("replace"), tags.count("delete"), tags.count("insert"), len(reference)
-    )
+    edits = Levenshtein.editops
 
+    def count(reference: str, hypothesis: str) -> tuple[int, int, int, int]:
+        said = split(reference)
+        length = len(said)
+        if reference == hypothesis:
+            return 0, 0, 0, length
+        heard = split(hypothesis)
+        tags = [tag for tag, _, _ in edits(said, heard).as_list()]
+        replaced, longer = tags.count("replace"), len(heard) - length
+        deleted = (len(tags) - replaced - longer) // 2
+        return replaced, deleted, deleted + longer, length
 
-def _fold_spaces(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _basic(text: str) -> str:
-    for _ in range(_PASSES):
-        folded = unicodedata.normalize("NFKC", text).casefold()
-        folded = unicodedata.normalize("NFKC", folded)
-        folded = _fold_spaces(unicodedata.normalize("NFKC", folded.translate(_PLAIN)))
-        if folded == text:
-            break
-        text = folded
-    return text
-
-
-def _plain(character: str) -> str:
-    """The character, a space in place of a punctuation mark or symbol, or nothing."""
-    if character.isalnum():
-        return character
-    if character in _APOSTROPHES:
-        return ""
-    category = unicodedata.category(character)
-    if category == "Cf":
-        return ""
-    return " " if category[0] in "PS" else character
-
-
-class _PlainCharacters(dict[int, str]):
-    """`_plain` as a table for `str.translate`, filled with the characters that were met."""
-
-    def __missing__(self, code: int) -> str:
-        self[code] = plain = _plain(chr(code))
-        return plain
-
-
-_PLAIN = _PlainCharacters()
-
-NORMALISERS: Mapping[str, Callable[[str], str]] = {"none": _fold_spaces, "basic": _basic}
-"""Normalisers by the name that a policy gives."""
+    return count

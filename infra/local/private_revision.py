@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import psutil
+
 from infra.local import guardian, triton, triton_api
 from infra.local.log_words import last_words
 from infra.local.revisions import new_endpoints
@@ -72,6 +74,21 @@ class PrivateRevision:
     def cache(self, model: str) -> CacheStatistics:
         """What the response cache did for `model`, one of the release's Triton models."""
         return triton_api.cache_statistics(self._endpoints, model)
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The largest resident memory of each of the server's processes until now, added up.
+
+        Pages that they share are counted in each, so it is at least what they needed.
+        """
+        if self._process is None:
+            return 0
+        peaks = []
+        for child in psutil.Process(self._process.pid).children(recursive=True):
+            # It may end while it is looked at.
+            with suppress(OSError):
+                peaks.append(_peak_bytes(Path(f"/proc/{child.pid}/status").read_text()))
+        return sum(peaks)
 
     def __enter__(self) -> Self:
         """Start the server and wait until the model is ready."""
@@ -157,3 +174,9 @@ class PrivateRevision:
             process.kill()
             process.wait()
         remove_regions(self._prefix)
+
+
+def _peak_bytes(status: str) -> int:
+    """`VmHWM`, the peak resident set, of what /proc says of a process; 0 when it has ended."""
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(fields["VmHWM"].split()[0]) * 1024 if "VmHWM" in fields else 0

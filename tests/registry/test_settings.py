@@ -51,6 +51,7 @@ def test_an_empty_file_is_a_whole_workspace(load: Callable[[str], WorkspaceSetti
     settings = load("")
     assert (settings.serving.host, settings.serving.port) == ("127.0.0.1", 0)
     assert (settings.journal.url, settings.tracking.uri) == ("", "")
+    assert (settings.evaluation.shards, settings.evaluation.runner) == (1, "local")
 
 
 def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(
@@ -62,7 +63,7 @@ def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(
     )
     assert refusal("[servings]\nport = 1\n") == (
         "sluice.toml:1: unknown key servings; did you mean serving? "
-        "allowed here: journal, serving, tracking"
+        "allowed here: evaluation, journal, serving, tracking"
     )
 
 
@@ -88,6 +89,13 @@ def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(
             (
                 "sluice.toml:1: serving should be a valid dictionary or instance of "
                 "ServingSection, not 5; allowed: table"
+            ),
+        ),
+        (
+            "[evaluation]\nrunner = 'ray'\n",
+            (
+                "sluice.toml:2: evaluation.runner should be 'local' or 'dask', not 'ray'; "
+                "allowed: 'local', 'dask'"
             ),
         ),
         (
@@ -155,7 +163,7 @@ def test_a_wrong_override_names_the_variable(
     monkeypatch.setenv("SLUICE_SERVNG__PORT", "1")
     assert refusal("") == (
         "environment variable SLUICE_SERVNG__PORT: there is no section 'servng'; "
-        "allowed: serving, journal, tracking"
+        "allowed: evaluation, serving, journal, tracking"
     )
 
 

@@ -181,19 +181,16 @@ def test_reports_and_numbers_are_kept_with_the_run(
     tracked: Tracked, artifact: Path, tmp_path: Path
 ) -> None:
     run_id = register(tracked, "reported", artifact).run_id
-    (tmp_path / "report.json").write_text('{"verdict": "pass"}')
-    tracked.tracking.log_report(run_id, tmp_path / "report.json", "gates/one.json")
-    tracked.tracking.log_report(run_id, {"b": 1, "a": "é"}, "gates/two.json")
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "one.json").write_text('{"verdict": "pass"}')
+    tracked.tracking.log_files(run_id, tmp_path / "evidence", "gates")
+    tracked.tracking.log_record(run_id, {"b": 1, "a": "é"}, "gates/two.json")
     tracked.tracking.log_metrics(run_id, {"wer": 0.25, "cer": 0.125})
     kept = tracked.root / "artifacts" / "reported" / run_id / "artifacts" / "gates"
     assert json.loads((kept / "one.json").read_text()) == {"verdict": "pass"}
     assert json.loads((kept / "two.json").read_text()) == {"b": 1, "a": "é"}
     metrics = tracked.tracking._client.get_run(run_id).data.metrics
     assert metrics == {"wer": 0.25, "cer": 0.125}
-    (tmp_path / "binary").write_bytes(b"\xff")
-    for report in (tmp_path / "binary", tmp_path / "absent"):
-        with pytest.raises(UserError, match="cannot be read as text"):
-            tracked.tracking.log_report(run_id, report, "report")
 
 
 def test_an_unknown_model_is_the_users_error_in_one_line(tracked: Tracked) -> None:

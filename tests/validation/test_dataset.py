@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from registry.errors import IntegrityError, UserError
-from validation.dataset import Dataset
+from validation.contracts import check_contract
+from validation.dataset import Dataset, first_difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,6 +193,87 @@ def test_bad_line_is_named_by_its_number(disk: Any, line: bytes) -> None:
     disk.manifest.write_bytes(b"\n".join(lines))
     disk.seal()
     refuse(disk, "manifest.jsonl:3")
+
+
+@pytest.mark.parametrize(
+    ("width", "values", "word"),
+    [
+        ("<f4", [0.1, float("nan"), float("inf")], "32-bit floats, not 16-bit integers, 2 of them"),
+        ("<f8", [0.1, 0.2], "64-bit floats, not 16-bit integers"),
+    ],
+)
+def test_float_samples_and_those_that_are_no_numbers(
+    disk: Any, width: str, values: list[float], word: str
+) -> None:
+    data = np.array(values, dtype=width).tobytes()
+    size = np.dtype(width).itemsize
+    layout = struct.pack("<HHIIHH", 3, 1, 16000, 16000 * size, size, 8 * size)
+    chunks = b"fmt " + struct.pack("<I", len(layout)) + layout
+    chunks += b"data" + struct.pack("<I", len(data)) + data
+    riff = b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+    (disk.folder / "audio/clip-1.wav").write_bytes(riff)
+    disk.seal()
+    refuse(disk, "clip-1.wav", word)
+
+
+def test_a_name_in_another_unicode_form_on_disk(disk: Any) -> None:
+    (disk.folder / "audio/clip-1.wav").rename(disk.folder / "audio/cle\u0301.wav")
+    edit(disk, 1, audio_filepath="audio/cl\u00e9.wav")
+    refuse(disk, "cl\u00e9.wav", "another Unicode form")
+
+
+@pytest.mark.parametrize("key", ["id", "audio_filepath"])
+def test_a_name_in_another_unicode_form_in_the_manifest(disk: Any, key: str) -> None:
+    edit(disk, 2, **{key: "cle\u0301"})
+    refuse(disk, "manifest.jsonl:3", "normal form C")
+
+
+def test_a_clip_for_sound_needs_no_reference(disk: Any) -> None:
+    (disk.folder / "clean").mkdir()
+    for row in disk.rows:
+        clean = f"clean/{row['id']}.wav"
+        (disk.folder / clean).write_bytes((disk.folder / row["audio_filepath"]).read_bytes())
+        row["clean_filepath"] = clean
+        del row["text"]
+    disk.write_manifest()
+    disk.seal(kind="noisy-speech")
+    dataset = Dataset.load(disk.folder)
+    assert {utterance.text for utterance in dataset.utterances} == {""}
+    report = check_contract(dataset)
+    assert report.passed, report.broken
+    half = (*dataset.utterances[:2], *(replace(u, text="bin") for u in dataset.utterances[2:]))
+    (found,) = check_contract(replace(dataset, utterances=half)).broken
+    assert (found.column, found.failing) == ("text", ("clip-0", "clip-1"))
+
+
+def test_noisy_and_clean_recordings_are_looked_for_elsewhere(disk: Any) -> None:
+    (disk.folder / "clean").mkdir()
+    for number, row in enumerate(disk.rows):
+        row["clean_filepath"] = f"clean/{row['id']}.wav"
+        disk.write_clip(f"../{row['clean_filepath'][:-4]}", np.full(1600 + number, 7, np.int16))
+    disk.write_manifest()
+    disk.seal(kind="noisy-speech")
+    dataset = Dataset.load(disk.folder)
+    clean = dataset.digests["clean/clip-2.wav"]
+    assert dataset.shared_with({clean}) == ("clip-2",)
+    (found,) = check_contract(dataset, declared={"training": {clean}}).broken
+    assert found.failing == ("clip-2",)
+
+
+def test_the_first_mistake_by_line_is_the_one_told(disk: Any) -> None:
+    for name in ("clip-3", "clip-1"):
+        disk.write_clip(name, np.zeros(0, np.int16))
+    disk.seal()
+    for _ in range(5):
+        refuse(disk, "clip-1.wav", "no sample")
+
+
+def test_the_first_file_that_differs() -> None:
+    pinned = {"a": "1", "b": "2", "c": "3"}
+    assert first_difference(pinned, dict(pinned)) == ""
+    assert first_difference(pinned, {"a": "1", "b": "9", "c": "8"}).startswith("b is not the file")
+    assert first_difference(pinned, {"a": "1", "b": "2"}) == "c is missing"
+    assert first_difference(pinned, pinned | {"aa": "4"}) == "aa is new"
 
 
 def test_no_utterance(disk: Any) -> None:

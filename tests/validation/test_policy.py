@@ -33,6 +33,18 @@ def test_defaults_are_strict(make_policy: Callable[..., GatePolicy]) -> None:
         {"dataset": "/data/set"},
         {"dataset": ""},
         {"normaliser": "whisper"},
+        {"floors": {"wer": 0.1}},
+        {"margins": {"parent": {"speed": 0.1}}},
+        {"margins": {"parent": 0}},
+        {"slice_margins": {"accent": {"parent": 0.1}}},
+        {"slice_margins": {"noise=x": {"prent": 0.1}}},
+        {"buckets": {"words": []}},
+        {"buckets": {"words": [5, 5]}},
+        {"buckets": {"noise": [1]}},
+        {"method": "t-test"},
+        {"correction": "bonferroni"},
+        {"power": 1.0},
+        {"budgets": {"p95": 1}},
         {"confidence": 1.0},
         {"confidence": 0.5},
         {"confidence": 0.999},
@@ -52,15 +64,48 @@ def test_a_policy_that_means_nothing_is_refused(
 
 def test_margins_alone_are_a_policy(make_policy: Callable[..., GatePolicy]) -> None:
     policy = make_policy(limits={}, margins={"parent": 0.01})
-    assert policy.margins.named() == {"parent": 0.01}
+    assert policy.margins.named("wer") == {"parent": {"wer": 0.01}}
+
+
+def test_budgets_alone_say_nothing_about_answers(make_policy: Callable[..., GatePolicy]) -> None:
+    with pytest.raises(ValidationError, match="limits, floors and margins"):
+        make_policy(limits={}, budgets={"p95_ms": 100})
+
+
+def test_a_margin_may_be_of_any_metric(make_policy: Callable[..., GatePolicy]) -> None:
+    policy = make_policy(margins={"production": {"bleu": 0.5, "wer": 0.01}})
+    assert policy.margins.named("wer") == {"production": {"bleu": 0.5, "wer": 0.01}}
+
+
+def test_the_narrowest_table_gives_a_slice_its_margin(
+    make_policy: Callable[..., GatePolicy],
+) -> None:
+    policy = make_policy(
+        slices=["noise", "accent"],
+        margins={"parent": 0.01, "production": {"cer": 0.02}},
+        slice_margins={
+            "parent": 0.03,
+            "noise": {"parent": {"wer": 0.04}},
+            "noise=babble": {"parent": 0.05},
+        },
+    )
+    found = {name: policy.margins_of(name, "wer") for name in ("accent=x", "noise=x")}
+    assert found["accent=x"] == {"parent": {"wer": 0.03}, "production": {"cer": 0.02}}
+    assert found["noise=x"]["parent"] == {"wer": 0.04}
+    assert policy.margins_of("noise=babble", "wer")["parent"] == {"wer": 0.05}
 
 
 def test_slices_keep_the_margins_of_the_whole_unless_told(
     make_policy: Callable[..., GatePolicy],
 ) -> None:
-    same = make_policy(margins={"parent": 0.01})
-    looser = make_policy(margins={"parent": 0.01}, slice_margins={"parent": 0.03})
-    none = make_policy(margins={"parent": 0.01}, slice_margins={})
-    assert same.margins_of_slices.named() == {"parent": 0.01}
-    assert looser.margins_of_slices.named() == {"parent": 0.03}
-    assert none.margins_of_slices.named() == {}
+    policy = make_policy(margins={"parent": 0.01})
+    assert policy.margins_of("noise=x", "wer") == {"parent": {"wer": 0.01}}
+
+
+def test_a_policy_comes_back_from_its_json(make_policy: Callable[..., GatePolicy]) -> None:
+    policy = make_policy(
+        margins={"parent": 0.01},
+        slice_margins={"noise=a": {"parent": 0.02}},
+        buckets={"words": [5]},
+    )
+    assert type(policy).model_validate_json(policy.model_dump_json()) == policy

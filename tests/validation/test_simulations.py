@@ -6,12 +6,15 @@ Every figure is a share of 1,000 sets. The true shares, from 8,000 sets of other
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from validation.estimate import Estimate, estimate_rate
+from benchmarks.gate_power import Design, main, measure, shares
+from validation.bootstrap import ClusterBootstrap
+from validation.estimate import Estimate, Method, estimate_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,9 +47,7 @@ class Speakers:
             errors.ravel().astype(float),
             self.words,
             clusters,
-            confidence=0.95,
-            resamples=400,
-            seed=1,
+            method=Method(resamples=400),
         )
 
 
@@ -66,11 +67,61 @@ def above(bound: float) -> float:
 )
 def test_interval_by_speaker_covers_as_often_as_it_says(speakers: Speakers, rate: float) -> None:
     found = [speakers.estimate(speakers.errors(rate)) for _ in range(SETS)]
-    intervals = [one.bootstrap.interval(0.95) for one in found]
+    sampled = [one.sampled for one in found]
+    intervals = [one.interval(0.95) for one in sampled if isinstance(one, ClusterBootstrap)]
+    assert len(intervals) == SETS
     assert 0.93 <= share(low <= rate <= high for low, high in intervals) <= 0.97
     # The gate's own interval is never narrower.
     pairs = zip(found, intervals, strict=True)
     assert all(one.low <= low and high <= one.high for one, (low, high) in pairs)
+
+
+@pytest.fixture(scope="module")
+def gates() -> dict[str, float]:
+    """Whole gates: a margin over the parent, 40 speakers of unequal skill, 10 % changed."""
+    return shares(Design(), sets=SETS, seed=21)
+
+
+def test_a_gate_refuses_an_equal_candidate_and_passes_a_worse_one_at_most_as_often_as_it_says(
+    gates: dict[str, float],
+) -> None:
+    assert gates["false_refusal"] <= 0.05
+    assert gates["false_fail"] <= 0.05
+    assert gates["false_pass"] <= 0.05
+
+
+def test_a_gates_intervals_cover_as_often_as_they_say(gates: dict[str, float]) -> None:
+    assert 0.93 <= gates["coverage"] <= 0.97
+
+
+def test_randomisation_keeps_the_same_promises() -> None:
+    found = shares(Design(method="randomisation"), sets=400, seed=22)
+    assert found["false_refusal"] <= 0.05
+    assert found["false_pass"] <= above(0.04)
+    assert 0.92 <= found["coverage"] <= 0.98
+
+
+def test_twenty_slices_do_not_refuse_an_equal_candidate_more_often() -> None:
+    """Nor fail one at its margin in all of them, which without correction happens often."""
+    found = shares(Design(utterances=100, slices=20, margin=0.04), sets=30, seed=23)
+    assert found["false_refusal"] <= 0.05
+    assert found["fails_at_margin"] <= 0.10
+    assert found["fails_at_margin"] < found["fails_at_margin_uncorrected"]
+
+
+def test_a_small_set_is_inconclusive_about_an_equal_candidate_not_failed() -> None:
+    found = shares(Design(speakers=20, utterances=10, changed=1.0), sets=100, seed=24)
+    assert found["false_refusal"] > 0.5
+    assert found["false_fail"] <= 0.05
+    assert found["false_pass"] <= 0.05
+
+
+def test_the_benchmark_prints_its_figures_last(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--sets", "4", "--seed", "3"])
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {"false_refusal", "false_pass", "coverage", "settings"} <= set(figures)
+    again = measure(sets=4, seed=3)
+    assert {**again, "seconds": 0} == {**figures, "seconds": 0}
 
 
 def test_interval_by_utterance_covers_far_too_rarely() -> None:

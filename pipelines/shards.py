@@ -1,0 +1,140 @@
+"""One set scored in parts at a time, each by a private revision of its own, through Prefect.
+
+The parts are tasks: threads of this process, or a Dask cluster's processes. All of them write to
+one store of answers, so what a part answered is kept whatever becomes of the others, and the whole
+is what one part alone would have found.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from pipelines.answer_store import AnswerStore, Progress
+from pipelines.assembly import Platform
+from pipelines.model_config import load_model_config
+from pipelines.scoring import Case, Scored, load_dataset, score_part
+from registry.errors import UserError
+from registry.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prefect.futures import PrefectFuture
+    from prefect.task_runners import TaskRunner
+
+    from registry.settings import EvaluationSection
+    from validation.dataset import Utterance
+
+DASK_PACKAGE = "prefect-dask"
+_POLL_S = 0.5
+
+
+def score_shards(
+    case: Case, absent: Sequence[Utterance], section: EvaluationSection
+) -> list[Scored]:
+    """Score `absent` in at most `section.shards` contiguous parts; see `scoring.score_part`.
+
+    Raises UserError when the runner is not installed, and what a part raised.
+    """
+    place = {one.id: number for number, one in enumerate(case.dataset.utterances)}
+    parts = contiguous([place[one.id] for one in absent], section.shards)
+    score_in_parts = score_parts.with_options(task_runner=_runner(section))
+    return score_in_parts(
+        str(case.platform.workspace.root),
+        case.model,
+        case.variant_digest,
+        str(case.dataset.folder),
+        case.dataset.sha256,
+        [(part[0], part[-1] + 1) for part in parts],
+        str(case.store.folder),
+    )
+
+
+@flow(name="score-shards", validate_parameters=False)
+def score_parts(
+    workspace: str,
+    model: str,
+    variant_digest: str,
+    dataset: str,
+    sha256: str,
+    parts: list[tuple[int, int]],
+    store: str,
+) -> list[Scored]:
+    """Score each part, from one number in the set up to another, as a task of its own."""
+    futures = [
+        score_shard.submit(workspace, model, variant_digest, dataset, sha256, part)
+        for part in parts
+    ]
+    _watch(futures, Progress(sum(end - begin for begin, end in parts)), AnswerStore(Path(store)))
+    return [future.result() for future in futures]
+
+
+@task(name="score-shard", cache_policy=NO_CACHE)
+def score_shard(
+    workspace: str,
+    model: str,
+    variant_digest: str,
+    dataset: str,
+    sha256: str,
+    part: tuple[int, int],
+) -> Scored:
+    """Score what nobody answered yet of one part."""
+    case = _case(workspace, model, variant_digest, dataset, sha256)
+    known = case.store.read()
+    begin, end = part
+    absent = [one for one in case.dataset.utterances[begin:end] if one.id not in known]
+    return score_part(case, absent, tell=False)
+
+
+def _case(workspace: str, model: str, variant_digest: str, dataset: str, sha256: str) -> Case:
+    platform = Platform(Workspace(Path(workspace)))
+    config = load_model_config(platform.workspace, model)
+    loaded = load_dataset(config, Path(dataset), sha256)
+    return Case(platform, model, config, variant_digest, loaded)
+
+
+def contiguous(items: Sequence[int], count: int) -> list[list[int]]:
+    """`items` in at most `count` runs whose lengths differ by at most one, none of them empty."""
+    count = min(count, len(items))
+    borders = [len(items) * number // count for number in range(count + 1)]
+    return [list(items[begin:end]) for begin, end in pairwise(borders)]
+
+
+def _runner(section: EvaluationSection) -> TaskRunner[Any]:
+    if section.runner == "local":
+        from prefect.task_runners import ThreadPoolTaskRunner
+
+        return ThreadPoolTaskRunner(max_workers=section.shards)
+    if importlib.util.find_spec("prefect_dask") is None:
+        raise UserError(
+            f"[evaluation] runner is dask, but {DASK_PACKAGE} is not installed",
+            where="sluice.toml",
+            remedy='run `uv pip install "sluice[dask]"`, or set runner = "local"',
+        )
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    return DaskTaskRunner(
+        cluster_kwargs={
+            "n_workers": section.shards,
+            "threads_per_worker": 1,
+            "processes": True,
+            "host": "127.0.0.1",
+            # Nothing of it is to be seen from outside, and nothing listens that nobody reads.
+            "dashboard_address": None,
+        }
+    )
+
+
+def _watch(futures: Sequence[PrefectFuture[Any]], progress: Progress, store: AnswerStore) -> None:
+    """Say how far all parts are until each has ended. Their own deadlines bound it."""
+    from prefect.futures import wait
+
+    known = store.count()
+    while wait(list(futures), timeout=_POLL_S).not_done:
+        progress.tell(store.count() - known)
