@@ -3,14 +3,19 @@
 Counters are totals since the router started; a block is what both arms gained between two
 observations. Where a block ends is decided by request counts alone, which the proof in
 `canary.evidence` asks for. Nothing here knows a plan or a phase.
+
+The unit of a block is the session where the router tells sessions, and the request where it does
+not. Of sessions those are compared that were at risk in the block: seen in the epoch until its
+end, and not failed before its beginning.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from canary.evidence import Stratum
+from canary.pairs import PairCounts
 from canary.ports import ArmCounters, RevisionState, RevisionStatus
 
 if TYPE_CHECKING:
@@ -42,6 +47,8 @@ class Observation:
     revisions: Mapping[int, RevisionStatus]
     counters: Mapping[int, ArmCounters] | None = None
     blind: str = ""
+    pairs: PairCounts | None = None
+    """Requests that both releases answered and that no block has counted; None when not looked."""
 
     def state_of(self, release: int) -> RevisionState | None:
         """The state seen, None when the release was not looked at or could not be seen."""
@@ -55,7 +62,9 @@ class Observation:
     def to_json(self) -> dict[str, Any]:
         """A value for the journal."""
         counters = self.counters
+        pairs = {} if self.pairs is None else {"pairs": self.pairs.to_json()}
         return {
+            **pairs,
             "at": self.at,
             "blind": self.blind,
             "revisions": {
@@ -63,17 +72,15 @@ class Observation:
                 for release, status in sorted(self.revisions.items())
             },
             "counters": counters
-            and {
-                str(release): [arm.requests, arm.errors, arm.slow]
-                for release, arm in sorted(counters.items())
-            },
+            and {str(release): _short(arm) for release, arm in sorted(counters.items())},
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Observation:
         """Undo `to_json`."""
-        counters = value["counters"]
+        counters, pairs = value["counters"], value.get("pairs")
         return cls(
+            pairs=None if pairs is None else PairCounts.from_json(pairs),
             at=value["at"],
             blind=value["blind"],
             revisions={
@@ -88,28 +95,66 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What the candidate and the baseline answered between two observations."""
+    """What the candidate and the baseline answered between two observations.
+
+    The arms' own fields are what they gained; `candidate_before` and `baseline_before` are their
+    totals when the block began, of which the sessions are needed.
+    """
 
     candidate: ArmCounters = field(default_factory=ArmCounters)
     baseline: ArmCounters = field(default_factory=ArmCounters)
+    candidate_before: ArmCounters = field(default_factory=ArmCounters)
+    baseline_before: ArmCounters = field(default_factory=ArmCounters)
 
     @property
     def share(self) -> float:
         """The measured share of the candidate's requests, 0 for an empty block."""
-        requests = self.candidate.requests + self.baseline.requests
-        return self.candidate.requests / requests if requests else 0.0
+        return _share(self.candidate.requests, self.baseline.requests)
+
+    @property
+    def tells_sessions(self) -> bool:
+        """Whether sessions are the unit."""
+        gains, before = (
+            (self.candidate, self.baseline),
+            (self.candidate_before, self.baseline_before),
+        )
+        return any(arm.sessions > 0 for arm in (*gains, *before))
 
     @property
     def errors(self) -> Stratum:
-        """Errors of both arms."""
-        events = self.candidate.errors
-        return Stratum(events, events + self.baseline.errors, self.share)
+        """Requests that failed, or sessions that failed for the first time, of both arms."""
+        if self.tells_sessions:
+            return self._of_sessions("sessions_failed")
+        return self._of_requests("errors")
 
     @property
     def slow(self) -> Stratum:
-        """Slow answers of both arms."""
-        events = self.candidate.slow
-        return Stratum(events, events + self.baseline.slow, self.share)
+        """Slow answers, or sessions with a first slow answer, of both arms."""
+        if self.tells_sessions:
+            return self._of_sessions("sessions_slow")
+        return self._of_requests("slow")
+
+    @property
+    def empty(self) -> Stratum:
+        """Empty answers of both arms, by request."""
+        return self._of_requests("empty")
+
+    @property
+    def fallbacks(self) -> Stratum:
+        """Answers by the fallback of both arms, by request."""
+        return self._of_requests("fallbacks")
+
+    def _of_requests(self, event: str) -> Stratum:
+        candidate, baseline = getattr(self.candidate, event), getattr(self.baseline, event)
+        return Stratum(candidate, candidate + baseline, self.share)
+
+    def _of_sessions(self, event: str) -> Stratum:
+        candidate, baseline = getattr(self.candidate, event), getattr(self.baseline, event)
+        share = _share(
+            _at_risk(self.candidate_before, self.candidate, event),
+            _at_risk(self.baseline_before, self.baseline, event),
+        )
+        return Stratum(candidate, candidate + baseline, share)
 
     def complete(self, *, compared: bool, seen: int, seconds: float) -> bool:
         """Whether it is large enough to be counted, by request counts and the clock alone.
@@ -127,25 +172,47 @@ class Block:
         return Block(
             _sum(self.candidate, other.candidate),
             _sum(self.baseline, other.baseline),
+            self.candidate_before,
+            self.baseline_before,
         )
 
 
 def gained(before: ArmCounters, now: ArmCounters) -> ArmCounters | None:
     """What an arm gained, or None when its counters began again.
 
-    A router that restarted counts from zero, so a total shrinks, or more events than requests
-    seem to have come. What was counted in between is lost for every metric alike, so leaving the
-    interval out favours neither arm.
+    A router that restarted counts from zero, as sessions do with each epoch, so a total shrinks, or
+    more events than units seem to have come. What was counted in between is lost for every metric
+    alike, so leaving the interval out favours neither arm.
     """
-    requests = now.requests - before.requests
-    errors = now.errors - before.errors
-    slow = now.slow - before.slow
-    if min(requests, errors, slow) < 0 or max(errors, slow) > requests:
+    more = ArmCounters(*(new - old for old, new in zip(astuple(before), astuple(now), strict=True)))
+    events = max(more.errors, more.slow, more.empty, more.fallbacks)
+    if min(astuple(more)) < 0 or events > more.requests:
         return None
-    return ArmCounters(requests, errors, slow)
+    for event in ("sessions_failed", "sessions_slow"):
+        if getattr(more, event) > _at_risk(before, more, event):
+            return None
+    return more
+
+
+def _at_risk(before: ArmCounters, more: ArmCounters, event: str) -> int:
+    """Sessions seen until the block's end in which the event had not come before it began."""
+    return before.sessions - int(getattr(before, event)) + more.sessions
+
+
+def _share(candidate: int, baseline: int) -> float:
+    return candidate / (candidate + baseline) if candidate + baseline else 0.0
 
 
 def _sum(one: ArmCounters, other: ArmCounters) -> ArmCounters:
-    return ArmCounters(
-        one.requests + other.requests, one.errors + other.errors, one.slow + other.slow
-    )
+    return ArmCounters(*(a + b for a, b in zip(astuple(one), astuple(other), strict=True)))
+
+
+def _short(arm: ArmCounters) -> list[int]:
+    """The counters in their order, without the zeros at the end."""
+    values = list(astuple(arm))
+    while len(values) > _ALWAYS and not values[-1]:
+        values.pop()
+    return values
+
+
+_ALWAYS = 3

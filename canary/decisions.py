@@ -27,6 +27,10 @@ class DecisionName(StrEnum):
     HALT = "halt"
 
 
+BY_A_PERSON = "waits for a person"
+"""The rule of a HOLD in a step with `manual`, when nothing else is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """A decision, why it was made, by which rule, and the evidence it was made on (for people)."""
@@ -35,6 +39,11 @@ class Decision:
     reason: str
     rule: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def waits(self) -> bool:
+        """Whether everything is there but a person's word."""
+        return self.rule == BY_A_PERSON
 
     def to_json(self) -> dict[str, Any]:
         """Part of the body of a `decided` entry."""
@@ -79,8 +88,9 @@ DECISIONS: Mapping[str, DecisionKind] = {
     DecisionName.SETTLE: DecisionKind(Phase.SETTLED, (Phase.BAKING,), ends_block=True),
     DecisionName.PAUSE: DecisionKind(Phase.PAUSED, (Phase.SHIFTING,), ends_block=True),
     DecisionName.ROLL_BACK: DecisionKind(Phase.ROLLING_BACK, _LIVE_PHASES, turns_back=True),
+    # While shifting, only a candidate that got nothing but copies so far can be rejected.
     DecisionName.REJECT: DecisionKind(
-        Phase.REJECTED, (Phase.LOADING, Phase.LOADED), turns_back=True
+        Phase.REJECTED, (Phase.LOADING, Phase.LOADED, Phase.SHIFTING), turns_back=True
     ),
     DecisionName.HALT: DecisionKind(
         Phase.HALTED, tuple(phase for phase in Phase if phase is not Phase.HALTED)

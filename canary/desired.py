@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from canary.effects import Done, Observe, Record, whole
+from canary.effects import Done, Observe, Record, WriteRoute, whole
 from canary.ports import Share
 from canary.states import AT_FULL_TRAFFIC, Outcome, Phase
 
@@ -24,7 +24,7 @@ class Desired:
     """What to do when everything else is so."""
     load: tuple[int, ...] = ()
     """Releases that must be ready and admitted before the route is written."""
-    route: tuple[Share, ...] | None = None
+    route: WriteRoute | None = None
     """The route; None leaves it as it is."""
     spare: int | None = None
     """Who takes all the traffic, if it can, while the route cannot be written or is not safe."""
@@ -52,7 +52,7 @@ def _idle(serving: ModelServing) -> Desired:
     return Desired(
         then=Done(Outcome.IDLE, f"release {live} serves"),
         load=(live,),
-        route=whole(live),
+        route=WriteRoute(whole(live)),
         keep=previous,
         stop=_others(serving, (live, *previous)),
         alias=live,
@@ -69,20 +69,35 @@ def _loading(_: ModelServing, rollout: Rollout) -> Desired:
     return Desired(
         then=Record("phase-entered", {"phase": following.value}),
         load=load,
-        route=None if baseline is None else whole(baseline),
+        route=None if baseline is None else WriteRoute(whole(baseline)),
         spare=baseline,
     )
 
 
 def _shifting(_: ModelServing, rollout: Rollout) -> Desired:
     baseline, weight = rollout.baseline or 0, rollout.weight
-    look = Observe((baseline, rollout.candidate), counters=True)
-    entered = Record("step-entered", {"step": rollout.step, "weight": weight})
+    shadow = rollout.mirror is not None
+    # Copies may be counted as the candidate's own requests, so in a shadow step only pairs are.
+    look = Observe((baseline, rollout.candidate), counters=not shadow, pairs=shadow)
+    body = {"step": rollout.step, "weight": weight}
+    if rollout.mirror is not None:
+        body["shadow"] = rollout.mirror.percent
     return Desired(
-        then=entered if rollout.held_from is None else look,
+        then=Record("step-entered", body) if rollout.held_from is None else look,
         load=(baseline, rollout.candidate),
-        route=(Share(baseline, 100 - weight), Share(rollout.candidate, weight)),
+        route=_divided(rollout, weight),
         spare=baseline,
+    )
+
+
+def _divided(rollout: Rollout, weight: int) -> WriteRoute:
+    """`weight` percent to the candidate and the rest to the baseline, which there must be."""
+    baseline = rollout.baseline or 0
+    if not weight:
+        return WriteRoute(whole(baseline), rollout.mirror)
+    return WriteRoute(
+        (Share(baseline, 100 - weight), Share(rollout.candidate, weight)),
+        retry_to=baseline if rollout.plan.retry_to_baseline else None,
     )
 
 
@@ -90,10 +105,15 @@ def _full(serving: ModelServing, rollout: Rollout) -> Desired:
     candidate, baseline = rollout.candidate, rollout.baseline
     settled = rollout.phase is Phase.SETTLED
     kept = _kept(serving, baseline, candidate) if settled else _one(baseline)
+    held_back = not settled and rollout.plan.holdback and serving.admitted(baseline)
     return Desired(
         then=_after_full(rollout),
         load=(candidate,),
-        route=whole(candidate),
+        route=(
+            _divided(rollout, 100 - rollout.plan.holdback)
+            if held_back
+            else WriteRoute(whole(candidate))
+        ),
         spare=baseline,
         alias=candidate,
         keep=kept,
@@ -106,8 +126,7 @@ def _after_full(rollout: Rollout) -> Action:
         return Record("rollout-ended", {"outcome": Outcome.SETTLED.value})
     if rollout.phase is Phase.BAKING and rollout.held_from is not None:
         return Observe((*_one(rollout.baseline), rollout.candidate), counters=True)
-    following = Phase.SETTLED if rollout.baseline is None else Phase.BAKING
-    return Record("phase-entered", {"phase": following.value})
+    return Record("phase-entered", {"phase": Phase.BAKING.value})
 
 
 def _rolling_back(serving: ModelServing, rollout: Rollout) -> Desired:
@@ -123,7 +142,7 @@ def _rolling_back(serving: ModelServing, rollout: Rollout) -> Desired:
     return Desired(
         then=Record("rollout-ended", {"outcome": Outcome.ROLLED_BACK.value}),
         load=(target,),
-        route=whole(target),
+        route=WriteRoute(whole(target)),
         spare=rollout.baseline,
         leaving=rollout.candidate,
         stop=_others(serving, (target, *kept)),
@@ -132,10 +151,10 @@ def _rolling_back(serving: ModelServing, rollout: Rollout) -> Desired:
 
 
 def _rejected(serving: ModelServing, rollout: Rollout) -> Desired:
-    baseline = rollout.baseline
+    baseline, serves = rollout.baseline, serving.admitted(rollout.baseline)
     return Desired(
         then=Record("rollout-ended", {"outcome": Outcome.REJECTED.value}),
-        route=whole(baseline) if baseline is not None and serving.admitted(baseline) else None,
+        route=WriteRoute(whole(baseline)) if baseline is not None and serves else None,
         stop=(rollout.candidate,) if rollout.candidate in serving.warm else (),
     )
 
@@ -150,7 +169,7 @@ def _standing_still(serving: ModelServing, rollout: Rollout) -> Desired:
     keep_route = rollout.phase is Phase.HALTED or rollout.resumes_in in AT_FULL_TRAFFIC
     if keep_route or not serving.admitted(rollout.baseline):
         return Desired(then=done)
-    return Desired(then=done, route=whole(rollout.baseline or 0))
+    return Desired(then=done, route=WriteRoute(whole(rollout.baseline or 0)))
 
 
 def _kept(serving: ModelServing, previous: int | None, live: int) -> tuple[int, ...]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from canary.ports import Share
+from canary.ports import Mirror, Share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from canary.ports import Route
     from canary.states import Outcome
 
 PRODUCTION = "production"
@@ -36,9 +37,14 @@ class AdmitRevision:
 
 @dataclass(frozen=True, slots=True)
 class WriteRoute:
-    """Make `shares` the model's route; confirmed when the router says that it uses it."""
+    """Make this the model's route; confirmed when the router says that it uses it.
+
+    `mirror` and `retry_to` as in `canary.ports.Route`.
+    """
 
     shares: tuple[Share, ...]
+    mirror: Mirror | None = None
+    retry_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class NumberedEffect:
     def to_json(self) -> dict[str, Any]:
         """The body of an `effect-started` entry."""
         arguments: dict[str, Any] = (
-            {"shares": shares_to_json(self.effect.shares)}
+            route_to_json(self.effect)
             if isinstance(self.effect, WriteRoute)
             else {"release": self.effect.release}
         )
@@ -87,7 +93,7 @@ class NumberedEffect:
         arguments = body["arguments"]
         effect: Effect
         if body["name"] == WriteRoute.__name__:
-            effect = WriteRoute(shares_from_json(arguments["shares"]))
+            effect = route_from_json(arguments)
         elif body["name"] == SetAlias.__name__:
             effect = SetAlias(arguments["alias"], arguments["release"])
         else:
@@ -111,10 +117,14 @@ class Perform:
 
 @dataclass(frozen=True, slots=True)
 class Observe:
-    """Look at these releases (and the counters), decide, and wait one tick when nothing changed."""
+    """Look at these releases, decide, and wait one tick when nothing changed.
+
+    `counters` and `pairs` say what else is looked at.
+    """
 
     releases: tuple[int, ...]
     counters: bool
+    pairs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,26 @@ Action = Perform | Observe | Record | Done
 def whole(release: int) -> tuple[Share, ...]:
     """A route that sends everything to one release."""
     return (Share(release, 100),)
+
+
+def route_to_json(route: WriteRoute | Route) -> dict[str, Any]:
+    """A value for the journal; what a route does not have is left out."""
+    value: dict[str, Any] = {"shares": shares_to_json(route.shares)}
+    if route.mirror is not None:
+        value["mirror"] = [route.mirror.release, route.mirror.percent]
+    if route.retry_to is not None:
+        value["retry_to"] = route.retry_to
+    return value
+
+
+def route_from_json(value: Mapping[str, Any]) -> WriteRoute:
+    """Undo `route_to_json`."""
+    mirror = value.get("mirror")
+    return WriteRoute(
+        shares_from_json(value["shares"]),
+        None if mirror is None else Mirror(mirror[0], mirror[1]),
+        value.get("retry_to"),
+    )
 
 
 def shares_to_json(shares: tuple[Share, ...]) -> list[list[int]]:

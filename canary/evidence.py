@@ -47,7 +47,14 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 NODES = 64
-"""Bets in a mixture. Any number is valid; 64 agree with the integral to 7 digits at 1,000."""
+"""Bets in a mixture. Any number is valid; over one interval 64 agree with the integral to 7 digits
+at 1,000 events, and 32 over each of two (`harm_bets`) to 3."""
+
+MOST_USUAL_HARM = 8.0
+"""Most bets on harm lie below so many times the baseline's events, evenly on a log scale."""
+
+USUAL_PART = 0.8
+"""The part of the prior that they have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +156,19 @@ def log_mixture(log_wealth: NDArray[np.float64], weights: tuple[float, ...]) -> 
 
 @cache
 def harm_bets() -> RatioBets:
-    """Bets on "the candidate has more events": rate ratios above 1.
+    """Bets on "the candidate has more events": rate ratios t above 1.
 
-    The prior is uniform on p = t / (1 + t) in (1/2, 1), the candidate's part of the events at an
-    even split: half of it lies below three times as many events, and a tenth above nineteen.
+    Most of the prior is uniform on log t up to `MOST_USUAL_HARM`, where bad releases mostly are.
+    The rest is uniform on p = t / (1 + t) in (1/2, 1), the candidate's part of the events at an
+    even split, so that every ratio is bet on. Against the second alone it finds three to five
+    times the errors some 5 % sooner and nothing later, but for an event more where nearly
+    everything fails.
     """
-    points, weights = _uniform(0.5, 1.0)
-    return RatioBets(1.0, tuple((points / (1 - points)).tolist()), tuple(weights.tolist()))
+    logs, usual = _uniform(0.0, math.log(MOST_USUAL_HARM), NODES // 2)
+    points, any_harm = _uniform(0.5, 1.0, NODES // 2)
+    ratios = np.concatenate([np.exp(logs), points / (1 - points)])
+    weights = np.concatenate([USUAL_PART * usual, (1 - USUAL_PART) * any_harm])
+    return RatioBets(1.0, tuple(ratios.tolist()), tuple(weights.tolist()))
 
 
 @cache
@@ -173,7 +186,9 @@ def sick_bets(limit: float) -> ShareBets:
     return ShareBets(limit, tuple(points.tolist()), tuple(weights.tolist()))
 
 
-def _uniform(low: float, high: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _uniform(
+    low: float, high: float, nodes: int = NODES
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Gauss-Legendre points inside (low, high) and their weights, which add to 1."""
-    points, weights = np.polynomial.legendre.leggauss(NODES)
+    points, weights = np.polynomial.legendre.leggauss(nodes)
     return low + (high - low) * (points + 1) / 2, weights / weights.sum()

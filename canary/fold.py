@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from canary import fold_effects, fold_phases, fold_rollouts
+from canary import fold_effects, fold_phases, fold_rollouts, fold_wishes
 from canary.legality import illegal, require
 from canary.states import ModelServing
 
@@ -50,8 +50,11 @@ _CHANGES: Mapping[str, Callable[[ModelServing, Entry], ModelServing]] = {
     "rollout-ended": fold_rollouts.rollout_ended,
     "phase-entered": fold_phases.phase_entered,
     "step-entered": fold_phases.step_entered,
-    "pause-requested": fold_phases.pause_requested,
-    "resume-requested": fold_phases.resume_requested,
+    "pause-requested": fold_wishes.pause_requested,
+    "resume-requested": fold_wishes.resume_requested,
+    "settle-requested": fold_wishes.settle_requested,
+    "skip-requested": fold_wishes.skip_requested,
+    "step-skipped": fold_wishes.step_skipped,
     "looked": fold_phases.looked,
     "decided": fold_phases.decided,
     "effect-started": fold_effects.effect_started,

@@ -41,6 +41,8 @@ def effect_started(serving: ModelServing, entry: Entry) -> ModelServing:
         for share in effect.shares:
             legal = not share.weight or serving.admitted(share.release)
             require(legal, entry, f"routes to release {share.release}, which is not admitted")
+        copied = effect.mirror is None or serving.admitted(effect.mirror.release)
+        require(copied, entry, "copies requests to a release that is not admitted")
         if serving.rollout is not None:
             rollout = replace(serving.rollout, mark=None, held_from=None)
             return replace(serving, rollout=rollout)
@@ -69,7 +71,14 @@ def effect_confirmed(serving: ModelServing, entry: Entry) -> ModelServing:
         trouble = "" if observed["admitted"] else _refusal(observed["checks"])
         return serving.with_belief(replace(belief, admitted=observed["admitted"], trouble=trouble))
     if isinstance(effect, WriteRoute):
-        return replace(serving, route=effect.shares, claimed=True, failure="")
+        return replace(
+            serving,
+            route=effect.shares,
+            mirror=effect.mirror,
+            retry_to=effect.retry_to,
+            claimed=True,
+            failure="",
+        )
     if isinstance(effect, StopRevision):
         return serving.without_belief(effect.release)
     if isinstance(effect, SetAlias):
@@ -91,7 +100,7 @@ def effect_failed(serving: ModelServing, entry: Entry) -> ModelServing:
         return serving.with_belief(replace(belief, trouble=reason)) if belief else serving
     if isinstance(effect, WriteRoute):
         # The write may or may not have been taken.
-        return replace(serving, route=None, failure=reason)
+        return replace(serving, route=None, mirror=None, retry_to=None, failure=reason)
     if isinstance(effect, StopRevision):
         return replace(serving, given_up=serving.given_up | {effect.release})
     return replace(serving, alias=effect.release, alias_failed=True)

@@ -1,20 +1,24 @@
-"""How a rollout moves on: by its own steps, by looks and decisions, by a person's wish."""
+"""How a rollout moves on: by its own steps, by looks and by decisions."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from canary.absorbing import absorb
 from canary.blocks import Observation
-from canary.decisions import DECISIONS
-from canary.effects import shares_from_json
+from canary.decisions import BY_A_PERSON, DECISIONS
+from canary.effects import route_from_json
 from canary.legality import current, entered, require
 from canary.observing import observe
 from canary.ports import RevisionState
 from canary.states import PAUSABLE, Phase
 
 if TYPE_CHECKING:
-    from canary.states import ModelServing
+    from collections.abc import Mapping
+
+    from canary.decisions import DecisionKind
+    from canary.states import ModelServing, Rollout
     from registry.journal import Entry
 
 
@@ -30,7 +34,8 @@ def phase_entered(serving: ModelServing, entry: Entry) -> ModelServing:
     if phase is Phase.LOADED:
         require(serving.admitted(rollout.candidate), entry, "is loaded without admission")
     if phase in (Phase.BAKING, Phase.SETTLED):
-        whole = serving.weight_of(rollout.candidate) == 100
+        held_back = 0 if rollout.baseline is None else rollout.plan.holdback
+        whole = serving.weight_of(rollout.candidate) >= 100 - held_back
         require(whole, entry, f"enters {phase} without all the traffic")
         serving = replace(serving, live=rollout.candidate)
     step = len(rollout.plan.steps) - 1 if phase is Phase.PROMOTED else rollout.step
@@ -49,38 +54,14 @@ _FOLLOWS = {
 
 
 def step_entered(serving: ModelServing, entry: Entry) -> ModelServing:
-    """The step's weight is routed, so its time begins."""
+    """The step's weight and copies are routed, so its time begins."""
     rollout, body = current(serving, entry), entry.body
     legal = rollout.phase is Phase.SHIFTING and body["step"] == rollout.step
     require(legal, entry, f"enters step {body['step']} while {rollout.phase}")
     routed = body["weight"] == rollout.weight == serving.weight_of(rollout.candidate)
     require(routed, entry, "enters a step whose weight is not routed")
+    require(serving.mirror == rollout.mirror, entry, "enters a step whose copies are not routed")
     return replace(serving, rollout=replace(rollout, held_from=entry.at, last_block_at=entry.at))
-
-
-def pause_requested(serving: ModelServing, entry: Entry) -> ModelServing:
-    """A person wants the rollout to stand still; its controller enters the pause when it sees this.
-
-    The wish is written without the lease, between any two entries of the controller, so it must
-    not change what those entries may be.
-    """
-    if serving.rollout is None:
-        return serving
-    reason = entry.body.get("reason") or "a person asked"
-    return replace(serving, rollout=replace(serving.rollout, pause_wanted=reason))
-
-
-def resume_requested(serving: ModelServing, entry: Entry) -> ModelServing:
-    """A person wants a rollout that stands still to go on."""
-    rollout = serving.rollout
-    if rollout is None or rollout.phase not in (Phase.PAUSED, Phase.HALTED):
-        return serving
-    # A person looked at the baseline, so what was held against it begins again.
-    evidence = rollout.evidence.forgiving_baseline()
-    rollout = replace(rollout, reason="", evidence=evidence, pause_wanted="")
-    return replace(
-        serving, rollout=entered(rollout, rollout.resumes_in, entry.at), failure="", starts={}
-    )
 
 
 def looked(serving: ModelServing, entry: Entry) -> ModelServing:
@@ -102,12 +83,16 @@ def looked(serving: ModelServing, entry: Entry) -> ModelServing:
         serving = replace(serving, alias=None, alias_failed=False)
     if serving.rollout is not None:
         serving = replace(serving, rollout=replace(serving.rollout, held_from=None))
-    shares = entry.body["route"]
-    return replace(
-        serving,
-        route=None if shares is None else shares_from_json(shares),
-        claimed=entry.body["claimed"],
-    )
+    return _routed(serving, entry.body)
+
+
+def _routed(serving: ModelServing, body: Mapping[str, Any]) -> ModelServing:
+    """The route that a look found; old entries know no copies and no retries."""
+    serving = replace(serving, route=None, mirror=None, retry_to=None, claimed=body["claimed"])
+    if body["route"] is None:
+        return serving
+    seen = route_from_json({**body, "shares": body["route"]})
+    return replace(serving, route=seen.shares, mirror=seen.mirror, retry_to=seen.retry_to)
 
 
 def decided(serving: ModelServing, entry: Entry) -> ModelServing:
@@ -117,20 +102,19 @@ def decided(serving: ModelServing, entry: Entry) -> ModelServing:
     if serving.rollout is None and kind.phase is None:
         # A model that only serves is brought back: there is nothing to decide, only to see.
         return observe(serving, Observation.from_json(body["observation"]), partial=False)
-    rollout = current(serving, entry)
-    legal = rollout.phase in kind.legal_in
-    require(legal, entry, f"decides to {body['decision']} while {rollout.phase}")
+    _check_decision(current(serving, entry), kind, entry)
     observation = Observation.from_json(body["observation"])
-    serving = observe(serving, observation, partial=kind.ends_block)
+    serving = absorb(serving, observation, partial=kind.ends_block)
     rollout = current(serving, entry)
     if kind.phase is None:
-        return serving
+        waits = rollout.waits or body.get("rule") == BY_A_PERSON
+        return replace(serving, rollout=replace(rollout, waits=waits))
     if kind.phase is Phase.SETTLED:
         serving = replace(serving, live=rollout.candidate)
+    if kind.moves_on:
+        rollout = replace(rollout, step=kind.next_step(rollout), step_requests=0, step_pairs=0)
     rollout = replace(
         rollout,
-        step=kind.next_step(rollout),
-        step_requests=0 if kind.moves_on else rollout.step_requests,
         resumes_in=rollout.resumes_in if rollout.phase is Phase.PAUSED else rollout.phase,
         decided_at=entry.at,
         first_evidence_at=rollout.first_evidence_at
@@ -138,3 +122,13 @@ def decided(serving: ModelServing, entry: Entry) -> ModelServing:
         reason=body["reason"],
     )
     return replace(serving, rollout=entered(rollout, kind.phase, entry.at), failure="")
+
+
+def _check_decision(rollout: Rollout, kind: DecisionKind, entry: Entry) -> None:
+    name, phase = entry.body["decision"], rollout.phase
+    require(phase in kind.legal_in, entry, f"decides to {name} while {phase}")
+    if kind.phase is Phase.REJECTED:
+        require(rollout.before_traffic, entry, "rejects a candidate that got traffic")
+    if phase is Phase.SHIFTING and kind.moves_on:
+        let_on = bool(rollout.approved_by) or not rollout.current.manual
+        require(let_on, entry, "goes on from a step that waits for a person")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from canary.legality import current, entered, require
 from canary.metrics import Evidence
+from canary.pair_evidence import PairEvidence
 from canary.plan import RolloutPlan
 from canary.states import (
     EndedRollout,
@@ -33,6 +34,7 @@ def rollout_started(serving: ModelServing, entry: Entry) -> ModelServing:
         target=body["baseline"],
         plan=plan,
         evidence=Evidence.none(plan),
+        pairs=PairEvidence.none(plan),
         started_at=entry.at,
         entered_at=entry.at,
     )
@@ -73,6 +75,7 @@ def _way_back(serving: ModelServing, entry: Entry) -> Rollout:
         target=entry.body["to"],
         plan=plan,
         evidence=Evidence.none(plan),
+        pairs=PairEvidence.none(plan),
         started_at=entry.at,
     )
 

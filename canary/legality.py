@@ -36,4 +36,12 @@ def current(serving: ModelServing, entry: Entry) -> Rollout:
 
 def entered(rollout: Rollout, phase: Phase, at: float) -> Rollout:
     """The rollout at the beginning of a phase."""
-    return replace(rollout, phase=phase, entered_at=at, held_from=None, mark=None)
+    return replace(
+        rollout,
+        phase=phase,
+        entered_at=at,
+        held_from=None,
+        mark=None,
+        waits=False,
+        approved_by="",
+    )

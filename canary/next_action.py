@@ -38,6 +38,8 @@ def next_action(serving: ModelServing, now: float) -> Action:
     desired = desired_of(serving)
     if serving.rollout is not None and _pause_is_due(serving.rollout):
         return Record("phase-entered", {"phase": Phase.PAUSED.value})
+    if serving.rollout is not None and serving.rollout.skip_is_due:
+        return Record("step-skipped", {"step": serving.rollout.step})
     if serving.failure:
         return _answer_failure(serving, desired)
     action = (
@@ -118,9 +120,10 @@ def _load_one(
 
 
 def _route(serving: ModelServing, desired: Desired) -> Effect | None:
-    if desired.route is None or (serving.claimed and serving.route == desired.route):
+    if desired.route is None:
         return None
-    return WriteRoute(desired.route)
+    written = WriteRoute(serving.route or (), serving.mirror, serving.retry_to)
+    return None if serving.claimed and written == desired.route else desired.route
 
 
 def _stop(serving: ModelServing, desired: Desired) -> Effect | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from canary.blocks import Block, gained
 from canary.ports import RevisionState
+from canary.split import SETTLES_S
 from canary.states import Belief, Phase
 
 if TYPE_CHECKING:
@@ -33,10 +34,13 @@ def open_block(rollout: Rollout, observation: Observation) -> Block | None:
     if rollout.mark is None or observation.counters is None:
         return None
     candidate = _gained_by(rollout.candidate, rollout.mark, observation)
+    before = rollout.mark.counters_of(rollout.candidate)
     if rollout.baseline is None or candidate is None:
-        return None if candidate is None else Block(candidate)
+        return None if candidate is None else Block(candidate, candidate_before=before)
     baseline = _gained_by(rollout.baseline, rollout.mark, observation)
-    return None if baseline is None else Block(candidate, baseline)
+    if baseline is None:
+        return None
+    return Block(candidate, baseline, before, rollout.mark.counters_of(rollout.baseline))
 
 
 def _gained_by(release: int, mark: Observation, observation: Observation) -> ArmCounters | None:
@@ -56,7 +60,12 @@ def _absorb(rollout: Rollout, observation: Observation, *, partial: bool) -> Rol
     )
     if not complete and not partial:
         return rollout
-    evidence = rollout.evidence.after(block)
+    since = rollout.mark.at - rollout.held_from if rollout.mark else 0.0
+    evidence = rollout.evidence.after(
+        block,
+        configured=_configured(rollout),
+        settled=since >= SETTLES_S,
+    )
     doubted = rollout.first_evidence_at
     if doubted is None and evidence.in_doubt:
         doubted = observation.at
@@ -68,6 +77,13 @@ def _absorb(rollout: Rollout, observation: Observation, *, partial: bool) -> Rol
         last_block_at=observation.at if complete else rollout.last_block_at,
         first_evidence_at=doubted,
     )
+
+
+def _configured(rollout: Rollout) -> float:
+    """The candidate's share by the route, 0 where nothing is split."""
+    if rollout.phase is Phase.SHIFTING:
+        return rollout.weight / 100
+    return 1 - rollout.plan.holdback / 100 if rollout.plan.holdback else 0.0
 
 
 def _believe(

@@ -2,7 +2,7 @@
 
 A plan says how much traffic a candidate gets, for how long, and how much evidence turns it back.
 It is written into the journal when the rollout starts, so editing the file changes no rollout
-that is under way.
+that is under way. New keys have defaults: journals keep plans that do not know them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from canary.ports import SLOW_LIMITS_MS
 
-Metric = Literal["errors", "slow", "sick"]
-"""What may turn a candidate back: `errors` and `slow` answers beyond the baseline's rate, and
-`sick`, an error share beyond `sick_share` whatever the baseline does."""
+Metric = Literal["errors", "slow", "sick", "empty", "fallbacks", "pairs"]
+"""What may turn a candidate back: `errors`, `slow`, `empty` answers and `fallbacks` beyond the
+baseline's rate, `sick`, an error share beyond `sick_share` whatever the baseline does, and `pairs`,
+bad answers to the same inputs in shadow steps."""
+
+COMPARED: tuple[Metric, ...] = ("errors", "slow")
+"""Metrics of traffic that harm beyond the margin can be ruled out for."""
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -29,14 +33,40 @@ class _Table(BaseModel):
 
 
 class Step(_Table):
-    """Part of the traffic for a while: `weight` percent, at least `hold_s` and `min_requests`.
+    """A while with `weight` percent of the traffic, or with `shadow` percent of it copied.
 
-    `min_requests` counts the candidate's own answers in this step.
+    The answers to copies are thrown away. A step lasts at least `hold_s`, and by `until`
+    "volume" until there are `min_requests` answers of the candidate (in a shadow step: `min_pairs`
+    requests answered by both) without evidence of harm; "evidence": until harm beyond the margin is
+    ruled out. With `manual` somebody of `who` must let the rollout go on from it.
     """
 
-    weight: int = Field(ge=1, le=100)
+    weight: int = Field(default=0, ge=0, le=100)
+    shadow: int = Field(default=0, ge=0, le=100)
     hold_s: Seconds = 0.0
     min_requests: int = Field(default=0, ge=0)
+    min_pairs: int = Field(default=0, ge=0)
+    until: Literal["volume", "evidence"] = "volume"
+    manual: bool = False
+    who: tuple[str, ...] = ()
+    """People (`ann`, or `ann@host` on that host only) and roles; empty: anybody."""
+
+    @model_validator(mode="after")
+    def _is_of_one_sort(self) -> Self:
+        if not self.weight and not self.shadow:
+            raise ValueError(
+                "a step needs `weight` (percent of the traffic) or `shadow` (percent copied), "
+                "from 1 to 100"
+            )
+        if self.weight and self.shadow:
+            raise ValueError("answers of a shadow step are thrown away, so it takes no weight")
+        if self.shadow and self.min_requests:
+            raise ValueError("a shadow step counts pairs: use min_pairs, not min_requests")
+        if self.weight and self.min_pairs:
+            raise ValueError("pairs come from shadow steps: use min_requests, not min_pairs")
+        if self.who and not self.manual:
+            raise ValueError("`who` may go on from a step only when it has manual = true")
+        return self
 
 
 class RolloutPlan(_Table):
@@ -48,22 +78,44 @@ class RolloutPlan(_Table):
         Step(weight=50, hold_s=60, min_requests=1000),
         Step(weight=100),
     )
+    cap: int = Field(default=100, ge=0, le=100)
+    """No step has more weight than this before harm beyond the margin is ruled out."""
     alpha: float = Field(default=0.01, gt=0, lt=0.5)
     """The chance of rolling back a candidate that is as good, over all metrics and all looks."""
-    alpha_split: dict[Metric, float] = {"errors": 0.5, "slow": 0.4, "sick": 0.1}
-    """Each metric's part of alpha; a metric that is left out is not tested."""
+    alpha_split: dict[Metric, float] = {
+        "errors": 0.4,
+        "slow": 0.3,
+        "sick": 0.1,
+        "empty": 0.05,
+        "fallbacks": 0.05,
+        "pairs": 0.1,
+    }
+    """Each metric's part of alpha; a metric that is left out is not tested. Without a shadow step
+    the part of `pairs` goes to the others."""
     slow_ms: int = 1000
     """An answer that takes longer is slow."""
     sick_share: float = Field(default=0.5, gt=0, lt=1)
     """A release with more errors than this share is sick, with no need to compare."""
+    slow_share: float = Field(default=0.5, gt=0, lt=1)
+    """A first release, which nothing can be compared with, may have this share of slow answers."""
     margin: float = Field(default=2.0, gt=1, allow_inf_nan=False)
     """Rate ratio that counts as harm when evidence of *no* harm is asked for."""
+    pair_margin: float = Field(default=0.02, gt=0, lt=1)
+    """The same for pairs: how much larger the share of bad outputs may be."""
+    disagreement_margin: float | None = Field(default=None, gt=0, lt=1)
+    """The share of pairs with another text that is harm; none: it is only reported."""
     requests_per_session: int = Field(default=1, ge=1)
     """The most requests of one session that may fail together; more makes every test slower."""
+    retry_to_baseline: bool = False
+    """Let the baseline answer again what the candidate failed on; the failure still counts."""
+    holdback: int = Field(default=0, ge=0, le=50)
+    """Percent of the traffic that stays with the baseline while the candidate bakes."""
     bake_s: Seconds = 600.0
     """How long the baseline stays loaded, and is watched against, after the last step."""
     no_traffic_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Pause when no block of requests was completed for so long."""
+    patience_s: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    """Pause when only a doubt, or evidence that is still missing, holds a step up for so long."""
     tick_s: float = Field(default=0.25, ge=0.01, le=60)
     """Seconds between two looks."""
     load_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
@@ -94,15 +146,54 @@ class RolloutPlan(_Table):
         if not weights or weights[-1] != 100:
             raise ValueError("the last step must have weight 100, or the rollout never ends")
         for before, after in pairwise(weights):
-            if after <= before:
+            if before and not after:
+                raise ValueError(f"a shadow step after {before} % comes too late; put it first")
+            if after <= before and after:
                 raise ValueError(f"weights must grow from step to step; {after} follows {before}")
-        if self.steps[-1].min_requests:
+        last = self.steps[-1]
+        if last.min_requests:
             raise ValueError(
                 "the last step has no baseline traffic to compare with, so it takes no "
                 "min_requests; set bake_s to watch it longer"
             )
+        if last.manual or last.until == "evidence":
+            raise ValueError("nothing follows the last step; ask for it in the step before")
         return self
+
+    @model_validator(mode="after")
+    def _evidence_can_be_had(self) -> Self:
+        shadowed = self.has_shadow
+        if shadowed and not self.alpha_split.get("pairs"):
+            raise ValueError("a shadow step is judged by `pairs`; give it a part of alpha_split")
+        if math.isclose(self._split_in_use(), 0):
+            raise ValueError("alpha_split tests only `pairs`, but no step is a shadow step")
+        first = next(step.weight for step in self.steps if step.weight)
+        if self.cap < first and not shadowed:
+            raise ValueError(
+                f"cap = {self.cap} never lets the first step of {first} % begin: only a shadow "
+                "step before it could rule harm out"
+            )
+        compared = any(self.alpha_split.get(metric) for metric in COMPARED)
+        waits = any(step.weight and step.until == "evidence" for step in self.steps)
+        if not compared and (waits or (self.cap < 100 and not shadowed)):
+            raise ValueError(
+                "harm can be ruled out only for `errors` and `slow`; give one a part of alpha_split"
+            )
+        return self
+
+    @property
+    def has_shadow(self) -> bool:
+        """Whether some of the traffic is copied before any is given."""
+        return any(step.shadow for step in self.steps)
 
     def alpha_of(self, metric: Metric) -> float:
         """The metric's own part of the budget, 0 when it is not tested."""
-        return self.alpha * self.alpha_split.get(metric, 0.0)
+        if metric == "pairs" and not self.has_shadow:
+            return 0.0
+        return self.alpha * self.alpha_split.get(metric, 0.0) / self._split_in_use()
+
+    def _split_in_use(self) -> float:
+        """What the parts of the metrics that this plan can measure add to."""
+        if self.has_shadow:
+            return 1.0
+        return 1.0 - self.alpha_split.get("pairs", 0.0)

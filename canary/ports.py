@@ -6,6 +6,7 @@ Nothing here knows a process, a URL or a cluster.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -60,15 +61,30 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """Copies of a model's requests to a release whose answers are thrown away.
+
+    `percent` of the requests that the weights send elsewhere are copied, 1 to 100.
+    """
+
+    release: int
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Where one model's requests go. Weights add to 100; the candidate stands last.
 
-    `token` is the fencing token of the lease under which the route was written.
+    `token` is the fencing token of the lease under which the route was written. `retry_to` is the
+    release that answers an inference again when the candidate failed before any byte of its
+    answer was sent; the candidate's failure counts all the same.
     """
 
     model: str
     shares: tuple[Share, ...]
     token: int
+    mirror: Mirror | None = None
+    retry_to: int | None = None
 
     def __post_init__(self) -> None:
         if sum(share.weight for share in self.shares) != 100:
@@ -77,6 +93,15 @@ class Route:
             raise ValueError(f"a weight of {self.model} is outside 0 to 100: {self.shares}")
         if len({share.release for share in self.shares}) != len(self.shares):
             raise ValueError(f"a release of {self.model} stands twice in its route: {self.shares}")
+        if self.mirror is not None and not 1 <= self.mirror.percent <= 100:
+            raise ValueError(f"a mirror of {self.model} is outside 1 to 100: {self.mirror}")
+        if all(share.release == self.retry_to for share in self.shares):
+            raise ValueError(f"release {self.retry_to} of {self.model} would ask itself again")
+
+    @property
+    def compares(self) -> bool:
+        """Whether at least two releases get traffic."""
+        return sum(share.weight > 0 for share in self.shares) > 1
 
     def weight_of(self, release: int) -> int:
         """Percent of the traffic that `release` gets, 0 when it is not in the route."""
@@ -85,15 +110,55 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class ArmCounters:
-    """Requests answered by one release since the router started: totals, never rates.
+    """Answers of one release: totals, never rates.
 
-    `errors` are answers other than success, refusals included: a release that refuses what its
-    baseline answers is a worse release. `slow` are answers later than the plan's limit.
+    The first five count requests since the router started. `errors` are answers other than
+    success, refusals included: a release that refuses what its baseline answers is a worse
+    release. `slow` are answers later than the plan's limit. `empty` and `fallbacks` are what the
+    release's own program says of its answers, 0 where it says nothing.
+
+    The last three count distinct sessions since the model's weights changed last (an epoch); a
+    request without a session is one of its own. `sessions_failed` and `sessions_slow` are those
+    with at least one such answer. All three are 0 where the router cannot tell sessions.
     """
 
     requests: int = 0
     errors: int = 0
     slow: int = 0
+    empty: int = 0
+    fallbacks: int = 0
+    sessions: int = 0
+    sessions_failed: int = 0
+    sessions_slow: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What one release answered to one request, as its program recorded it.
+
+    `length` in the words or tokens that the program counts, `log_probability` the mean over them
+    in nats (NaN where the program tells none), `text_hash` names the answer without showing it.
+    """
+
+    empty: bool = False
+    looping: bool = False
+    fallback: bool = False
+    length: int = 0
+    log_probability: float = math.nan
+    latency_ms: float = 0.0
+    text_hash: str = ""
+    error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One mirrored request, answered by both releases; `at` in seconds since 1970."""
+
+    request: str
+    session: str
+    at: float
+    baseline: Output
+    candidate: Output
 
 
 class Fleet(ABC):
@@ -144,7 +209,21 @@ class Telemetry(ABC):
 
     @abstractmethod
     def read(self, model: str, slow_ms: int) -> Mapping[int, ArmCounters]:
-        """Totals by release since the router started; `slow_ms` is one of SLOW_LIMITS_MS.
+        """Totals by release; `slow_ms` is one of SLOW_LIMITS_MS.
 
         Raises RetryableEngineError when the counters cannot be had in time.
         """
+
+    def pairs(  # A world without records has none.
+        self,
+        model: str,  # noqa: ARG002
+        baseline: int,  # noqa: ARG002
+        candidate: int,  # noqa: ARG002
+        after: float,  # noqa: ARG002
+    ) -> tuple[Pair, ...]:
+        """Mirrored requests that both releases answered since `after`, the oldest first.
+
+        Empty where the world keeps no records. Raises RetryableEngineError when they cannot be
+        read in time.
+        """
+        return ()

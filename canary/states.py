@@ -8,10 +8,10 @@ before it acts on one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from canary.ports import RevisionState
+from canary.phases import AT_FULL_TRAFFIC, BEFORE_TRAFFIC, PAUSABLE, Outcome, Phase
+from canary.ports import Mirror, RevisionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,43 +19,24 @@ if TYPE_CHECKING:
     from canary.blocks import Observation
     from canary.effects import NumberedEffect
     from canary.metrics import Evidence
-    from canary.plan import RolloutPlan
+    from canary.pair_evidence import PairEvidence
+    from canary.plan import RolloutPlan, Step
     from canary.ports import Share
 
 
-class Phase(StrEnum):
-    """Where a rollout stands. The order is the one of a rollout that goes well."""
-
-    LOADING = "loading"
-    LOADED = "loaded"
-    SHIFTING = "shifting"
-    PROMOTED = "promoted"
-    BAKING = "baking"
-    SETTLED = "settled"
-    PAUSED = "paused"
-    ROLLING_BACK = "rolling-back"
-    REJECTED = "rejected"
-    HALTED = "halted"
-
-
-BEFORE_TRAFFIC = (Phase.LOADING, Phase.LOADED)
-PAUSABLE = (*BEFORE_TRAFFIC, Phase.SHIFTING, Phase.PROMOTED, Phase.BAKING)
-AT_FULL_TRAFFIC = (Phase.PROMOTED, Phase.BAKING, Phase.SETTLED)
-
-
-class Outcome(StrEnum):
-    """How a rollout ended, or why its controller stopped for now."""
-
-    SETTLED = "settled"
-    ROLLED_BACK = "rolled-back"
-    REJECTED = "rejected"
-    PAUSED = "paused"
-    """Not ended: inconclusive, or a person asked. The candidate gets no traffic meanwhile."""
-    HALTED = "halted"
-    """Not ended: a person must look, because no move is known to be safe."""
-    IDLE = "idle"
-    """No rollout is under way, and the live release serves (or there is none)."""
-
+__all__ = [
+    "AT_FULL_TRAFFIC",
+    "BEFORE_TRAFFIC",
+    "MAX_STARTS",
+    "PAUSABLE",
+    "Belief",
+    "EndedRollout",
+    "ModelServing",
+    "Outcome",
+    "Phase",
+    "Rollout",
+    "Skip",
+]
 
 MAX_STARTS = 3
 """Starts of one revision in a row before it is given up: once, and twice after it died."""
@@ -83,6 +64,15 @@ class Belief:
 
 
 @dataclass(frozen=True, slots=True)
+class Skip:
+    """A person's wish to leave out what is left of step `step`."""
+
+    step: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
     """One move of traffic from `baseline` to `candidate`, or a way back asked for by a person.
 
@@ -95,6 +85,7 @@ class Rollout:
     target: int | None
     plan: RolloutPlan
     evidence: Evidence
+    pairs: PairEvidence
     started_at: float
     phase: Phase = Phase.LOADING
     step: int = 0
@@ -108,6 +99,8 @@ class Rollout:
     last_block_at: float = 0.0
     step_requests: int = 0
     """The candidate's answers in this step, in complete blocks."""
+    step_pairs: int = 0
+    """Requests of this step that both releases answered, in complete blocks."""
     mark: Observation | None = None
     """Where the open block begins; None when the next observation begins it."""
     first_evidence_at: float | None = None
@@ -116,12 +109,35 @@ class Rollout:
     reason: str = ""
     pause_wanted: str = ""
     """Why a person asked for a pause that the controller has not made yet."""
+    waits: bool = False
+    """Whether all that the step asks for is there but somebody's word."""
+    approved_by: str = ""
+    """Who let the rollout go on from a step with `manual`."""
+    skip: Skip | None = None
+    """What a person asked for; it counts for its own step only."""
+
+    @property
+    def current(self) -> Step:
+        """The plan's step."""
+        return self.plan.steps[self.step]
+
+    @property
+    def follows(self) -> int:
+        """Percent of the traffic that the next step gives; this one's at the last."""
+        return self.plan.steps[min(self.step + 1, len(self.plan.steps) - 1)].weight
 
     @property
     def before_traffic(self) -> bool:
-        """Whether the candidate never got any traffic."""
+        """Whether the candidate never got any traffic but copies."""
         standing = self.phase in (Phase.PAUSED, Phase.HALTED)
-        return (self.resumes_in if standing else self.phase) in BEFORE_TRAFFIC
+        phase = self.resumes_in if standing else self.phase
+        return phase in BEFORE_TRAFFIC or (phase is Phase.SHIFTING and bool(self.current.shadow))
+
+    @property
+    def skip_is_due(self) -> bool:
+        """Whether a person's wish to skip is about the step under way."""
+        asked = self.skip is not None and self.skip.step == self.step
+        return asked and self.phase is Phase.SHIFTING
 
     def wait_s(self, now: float) -> float:
         """Seconds until the next look: one tick, or less when the step's hold ends before that."""
@@ -138,8 +154,14 @@ class Rollout:
     def weight(self) -> int:
         """Percent of the traffic that the candidate is meant to get in this phase."""
         if self.phase is Phase.SHIFTING:
-            return self.plan.steps[self.step].weight
+            return self.current.weight
         return 100 if self.phase in AT_FULL_TRAFFIC else 0
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """The copies that the candidate is meant to get in this phase."""
+        shadow = self.current.shadow if self.phase is Phase.SHIFTING else 0
+        return Mirror(self.candidate, shadow) if shadow else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +195,10 @@ class ModelServing:
     """Releases that were rolled back: never a target by default."""
     route: tuple[Share, ...] | None = None
     """The route last confirmed by looking; None when there is none or it is not known."""
+    mirror: Mirror | None = None
+    """The copies of that route."""
+    retry_to: int | None = None
+    """Who answers again in that route."""
     claimed: bool = False
     """Whether the route was written under the newest lease. If not, a controller that does not
     know yet that it was fenced off could still replace it, so it is written again."""

@@ -1,65 +1,25 @@
-"""Commands that move traffic and tell what happened: promote, rollback, pause, resume, history."""
+"""Commands that move traffic and tell what happened: rollback, abort, pause, skip, history."""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from cli import canary_commands
 from cli.output import Output, OutputOption, emit, print_pairs, print_table
-from cli.session import (
-    ArtifactOption,
-    ModelArgument,
-    ReasonOption,
-    find_workspace,
-    open_platform,
-    run_flow,
-)
+from cli.promote_command import promote
+from cli.rollout_output import OUTCOME_EXIT_CODES, show_result, telling
+from cli.session import ModelArgument, ReasonOption, find_workspace, open_platform
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-OUTCOME_EXIT_CODES = {
-    "settled": 0,
-    "idle": 0,
-    "rolled-back": 1,
-    "rejected": 1,
-    "paused": 3,
-    "halted": 3,
-}
+WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept in the journal. Required.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (promote, rollback, pause, resume, history, drift):
+    for command in (promote, rollback, abort, pause, resume, skip, history, drift):
         app.command()(command)
-
-
-def promote(
-    model: ModelArgument,
-    variant: Annotated[
-        str, typer.Option("--variant", "-v", help="Default: the smallest that passed its gate.")
-    ] = "",
-    artifact: ArtifactOption = "",
-    release: Annotated[int, typer.Option("--release", help="A published release instead.")] = 0,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Publish a gated variant and move traffic to it step by step.
-
-    Exit 0: it serves all traffic. 1: rolled back or rejected. 3: paused, a person is needed.
-
-    Example: sluice promote whisper-grid -v openvino-int8
-    """
-    arguments = {"variant": variant, "artifact": artifact, "release": release}
-    try:
-        result = run_flow(find_workspace(), "promote", model=model, **arguments)
-    except KeyboardInterrupt:
-        _pause_unwatched(model)
-        raise
-    emit(output, result, lambda: _show_rollout(result))
-    raise typer.Exit(OUTCOME_EXIT_CODES[result["rollout"]["outcome"]])
+    canary_commands.add_to(app)
 
 
 def rollback(
@@ -80,9 +40,32 @@ def rollback(
     platform.workspace.require_model(model)
     if to:
         platform.catalog(model).require_release(model, to)
-    with progress():
-        result = platform.controller().rollback(model, to or None, reason).to_dict()
-    emit(output, result, lambda: _show_result(result))
+    with telling(platform, model):
+        with progress():
+            result = platform.controller().rollback(model, to or None, reason).to_dict()
+        emit(output, result, lambda: show_result(result))
+    raise typer.Exit(0 if result["outcome"] in {"rolled-back", "rejected"} else 3)
+
+
+def abort(
+    model: ModelArgument,
+    reason: ReasonOption = "asked for by a person",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Roll back the rollout under way, whoever drives it. Without one, nothing is changed.
+
+    Exit 0: the candidate gets no traffic. 2: no rollout is under way. 3: a person is needed.
+
+    Example: sluice abort whisper-grid --reason "wrong artifact"
+    """
+    from cli.progress import progress
+
+    platform = open_platform()
+    platform.workspace.require_model(model)
+    with telling(platform, model):
+        with progress():
+            result = platform.controller().abort(model, reason).to_dict()
+        emit(output, result, lambda: show_result(result))
     raise typer.Exit(0 if result["outcome"] in {"rolled-back", "rejected"} else 3)
 
 
@@ -97,8 +80,9 @@ def pause(
     """
     platform = open_platform()
     platform.workspace.require_model(model)
-    result = platform.controller().request_pause(model, reason).to_dict()
-    emit(output, result, lambda: _show_result(result))
+    with telling(platform, model):
+        result = platform.controller().request_pause(model, reason).to_dict()
+        emit(output, result, lambda: show_result(result))
 
 
 def resume(
@@ -113,10 +97,35 @@ def resume(
 
     platform = open_platform()
     platform.workspace.require_model(model)
-    with progress():
-        orphaned = platform.lease_is_orphaned(model)
-        result = platform.controller().resume(model, take_over=orphaned).to_dict()
-    emit(output, result, lambda: _show_result(result))
+    with telling(platform, model):
+        with progress():
+            orphaned = platform.lease_is_orphaned(model)
+            result = platform.controller().resume(model, take_over=orphaned).to_dict()
+        emit(output, result, lambda: show_result(result))
+    raise typer.Exit(OUTCOME_EXIT_CODES[result["outcome"]])
+
+
+def skip(
+    model: ModelArgument,
+    reason: WhyOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Go to the rollout's next step without waiting for what is left of this one.
+
+    Evidence of harm still turns the candidate back. Exit codes as of promote; 0 also when the
+    command that drives the rollout goes on with it.
+
+    Example: sluice skip whisper-grid --reason "tried by hand in staging"
+    """
+    from cli.progress import progress
+
+    platform = open_platform()
+    platform.workspace.require_model(model)
+    with telling(platform, model):
+        with progress():
+            orphaned = platform.lease_is_orphaned(model)
+            result = platform.controller().skip(model, reason, take_over=orphaned).to_dict()
+        emit(output, result, lambda: show_result(result))
     raise typer.Exit(OUTCOME_EXIT_CODES[result["outcome"]])
 
 
@@ -200,41 +209,3 @@ def _clock(at: float) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(at, UTC).strftime("%m-%d %H:%M:%S")
-
-
-def _show_result(result: Mapping[str, Any]) -> None:
-    route = ", ".join(f"release {release} {weight} %" for release, weight in result["route"])
-    print_pairs(
-        [
-            ("model", result["model"]),
-            ("outcome", result["outcome"]),
-            ("reason", result["reason"]),
-            ("traffic", route or "none"),
-        ]
-    )
-
-
-def _show_rollout(result: Mapping[str, Any]) -> None:
-    release = result["release"]
-    print_pairs([("release", f"{release['release']} ({release['variant']})")])
-    _show_result(result["rollout"])
-    print_table(["stage", "seconds"], result["stages"].items())
-
-
-def _pause_unwatched(model: str) -> None:
-    """Nobody watches the rollout any more: the candidate gets no traffic until somebody does."""
-    from registry.errors import ConflictError, UserError
-
-    sys.stderr.write("\nstopping: pausing the rollout\n")
-    try:
-        result = open_platform().controller().request_pause(model, "stopped by Ctrl-C").to_dict()
-    except UserError:
-        sys.stderr.write(f"{model}: no traffic was moved\n")
-    except ConflictError as error:
-        sys.stderr.write(f"{error}\n")
-    else:
-        route = ", ".join(f"release {release} {weight} %" for release, weight in result["route"])
-        sys.stderr.write(
-            f"{model}: traffic is at {route or 'no release'}; `sluice resume {model}` goes on, "
-            f"`sluice rollback {model}` gives the candidate up\n"
-        )

@@ -20,6 +20,8 @@ def matters(entry: Entry) -> bool:
     """Whether a person wants to see the entry: not each look, and not each effect."""
     if entry.kind == "decided":
         return bool(entry.body["decision"] != "hold")
+    if entry.kind == "notifications-sent":
+        return bool(entry.body["failed"])
     return entry.kind not in {"effect-started", "effect-confirmed", "looked", "release-reserved"}
 
 
@@ -46,6 +48,12 @@ def _rollout_started(body: Mapping[str, Any]) -> str:
     return f"rollout of release {body['candidate']}{against}"
 
 
+def _notified(body: Mapping[str, Any]) -> str:
+    failed = [f"{one['event']} ({one['reason']})" for one in body["failed"]]
+    told = f"webhook told of {len(body['sent'])} events"
+    return f"{told}; not of {', '.join(failed)}" if failed else told
+
+
 def _decided(body: Mapping[str, Any]) -> str:
     return f"decided: {body['decision']}: {body['reason']}"
 
@@ -65,6 +73,9 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "phase-entered": lambda body: f"phase {body['phase']}",
     "rollback-requested": lambda body: f"rollback to {body['to']} asked for: {body['reason']}",
     "pause-requested": lambda body: f"pause asked for: {body['reason']}",
+    "skip-requested": lambda body: f"skipping the step asked for: {body['reason']}",
+    "step-skipped": lambda body: f"step {body['step']} skipped",
     "resume-requested": lambda body: f"resume asked for: {body.get('reason', '')}",
+    "notifications-sent": _notified,
     "rollout-ended": lambda body: f"rollout ended: {body['outcome']}",
 }

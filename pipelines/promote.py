@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -11,38 +12,87 @@ from prefect.cache_policies import NO_CACHE
 from infra.local.stack import require_up
 from pipelines.assembly import Platform
 from pipelines.model_config import load_model_config
+from pipelines.notifications import checked_webhook, notifying
 from pipelines.publish import publish_variant
-from pipelines.stages import Stages
+from pipelines.stages import Stages, announce
+from registry.errors import ConflictError
 from registry.prefetch import prefetch
 from registry.workspace import Workspace
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WAIT_S = 1.0
+"""Between two looks at another rollout."""
+
 
 @task(name="roll-out", cache_policy=NO_CACHE)
-def roll_out(workspace: str, model: str, release: int, actor: str) -> dict[str, Any]:
+def roll_out(
+    workspace: str, model: str, release: int, actor: str, *, replace: bool = False
+) -> dict[str, Any]:
     """Drive the rollout to its end. Prefect never repeats it: the journal is the truth."""
     platform = Platform(Workspace(Path(workspace)), actor=actor)
     plan = load_model_config(platform.workspace, model).rollout
-    return platform.controller().promote(model, release, plan).to_dict()
+    with notifying(platform, model):
+        return platform.controller().promote(model, release, plan, replace=replace).to_dict()
+
+
+def wait_for_rollout(
+    platform: Platform,
+    model: str,
+    timeout_s: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Return when no rollout of the model is under way; announces where the one waited for stands.
+
+    Raises ConflictError when it is still there after `timeout_s`.
+    """
+    began, told = clock(), ""
+    while (rollout := platform.serving(model).rollout) is not None:
+        stands = f"release {rollout.candidate} is {rollout.phase}, gets {rollout.weight} %"
+        if stands != told:
+            announce(f"Waiting: {stands}")
+            told = stands
+        left = timeout_s - (clock() - began)
+        if left <= 0:
+            raise ConflictError(
+                f"{stands}, after {timeout_s / 60:g} minutes of waiting",
+                where=model,
+                remedy=f"`sluice abort {model}` ends it, `--replace` does so and goes on",
+            )
+        sleep(min(left, WAIT_S))
 
 
 @flow(name="promote", flow_run_name="promote-{model}")
-def promote(
+def promote(  # noqa: PLR0913 - a flow's parameters are those of its command
     workspace: str,
     model: str,
     variant: str = "",
     artifact: str = "",
     release: int = 0,
     actor: str = "",
+    wait_s: float = 0.0,
+    *,
+    replace: bool = False,
 ) -> dict[str, Any]:
-    """Publish (unless `release` is given) and roll out. Returns release, outcome and stages."""
+    """Publish (unless `release` is given) and roll out. Returns release, outcome and stages.
+
+    A rollout under way is waited for up to `wait_s`, or with `replace` rolled back first.
+    """
     prefetch("mlflow")
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
     require_up(platform.workspace)
+    checked_webhook(platform)
+    if wait_s:
+        with stages.stage("wait"):
+            wait_for_rollout(platform, model, wait_s)
     if release:
         record = platform.catalog(model).require_release(model, release).body
     else:
         record = publish_variant(platform, model, variant, artifact, stages)
     with stages.stage("rollout", f"Rolling out release {record['release']}"):
-        outcome = roll_out(workspace, model, record["release"], platform.actor)
+        outcome = roll_out(workspace, model, record["release"], platform.actor, replace=replace)
     return {"release": record, "rollout": outcome, "stages": stages.seconds}

@@ -78,6 +78,8 @@ queue_delay_us = 2000
 alpha = 0.01
 slow_ms = 1000
 bake_s = 5.0
+# Begin with copies of requests, whose answers are thrown away: {{ shadow = 20, min_pairs = 200 }}
+# Wait for somebody's word at the end of a step: manual = true, who = ["ann"]
 steps = [
   {{ weight = 10, hold_s = 3.0, min_requests = 10 }},
   {{ weight = 25, hold_s = 3.0, min_requests = 20 }},

@@ -7,9 +7,10 @@ because most commands need a workspace's paths and never its settings.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from registry.errors import UserError
@@ -59,6 +60,53 @@ class EvaluationSection(BaseModel):
     """Where they run: threads of this process, or processes of a Dask cluster of this machine."""
 
 
+NotificationEvent = Literal[
+    "advanced",
+    "promoted",
+    "settled",
+    "rolling-back",
+    "rolled-back",
+    "rejected",
+    "paused",
+    "waiting",
+    "halted",
+]
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _is_safe_address(value: str) -> bool:
+    """Whether nothing is sent in the clear beyond this machine; empty is no address at all."""
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+        _ = parts.port  # raises ValueError for one that is no number
+    except ValueError:
+        return False
+    encrypted = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+    return not value or (encrypted and bool(host) and value.isprintable())
+
+
+class NotificationsSection(BaseModel):
+    """`[notifications]`: an address that is told what a rollout decided; empty tells nobody."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    webhook: str = Field(default="", repr=False)
+    """Where a signed JSON body is posted. It may hold a token, so no message ever shows it."""
+    secret_env: str = Field(default="SLUICE_WEBHOOK_SECRET", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The environment variable with the secret that signs: `whsec_` and base64."""
+    events: tuple[NotificationEvent, ...] = get_args(NotificationEvent)
+
+    @field_validator("webhook", mode="before")
+    @classmethod
+    def _is_an_address(cls, value: object) -> object:
+        # Before pydantic looks, whose message would show the value.
+        if not isinstance(value, str) or not _is_safe_address(value):
+            raise ValueError("must be an https:// address (http:// on this machine only)")
+        return value
+
+
 class WorkspaceSettings(BaseSettings):
     """All of `sluice.toml`."""
 
@@ -67,6 +115,7 @@ class WorkspaceSettings(BaseSettings):
     )
 
     evaluation: EvaluationSection = EvaluationSection()
+    notifications: NotificationsSection = NotificationsSection()
     serving: ServingSection = ServingSection()
     journal: JournalSection = JournalSection()
     tracking: TrackingSection = TrackingSection()

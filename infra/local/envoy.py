@@ -15,11 +15,12 @@ import filelock
 
 from canary.ports import Router
 from infra.local.envoy_admin import EnvoyAdmin, admin_socket
-from infra.local.envoy_files import EnvoyFiles, wanted_clusters
+from infra.local.envoy_files import EnvoyFiles, joined, wanted_clusters
 from infra.local.envoy_routes import ROUTE_TABLE, routes_of
 from infra.local.envoy_telemetry import EnvoyTelemetry
 from infra.local.log_words import last_words
 from infra.local.revisions import RevisionRecords
+from infra.local.session_log import FLUSH_MS
 from infra.local.supervision import Program
 from model_repository.layout import parts
 from registry.errors import FencedError, PermanentEngineError, RetryableEngineError
@@ -54,9 +55,14 @@ def envoy_program(run: Path, host: str, port: int) -> Program:
     files = EnvoyFiles(run)
     files.prepare(host, port, admin_socket(run))
     command = (str(envoy_binary()), "-c", str(files.bootstrap), "--disable-hot-restart")
+    options = (
+        *("--concurrency", str(WORKERS)),
+        *("--log-level", "warning"),
+        *("--file-flush-interval-msec", str(FLUSH_MS)),
+    )
     return Program(
         name=PROGRAM,
-        command=(*command, "--concurrency", str(WORKERS), "--log-level", "warning"),
+        command=(*command, *options),
         # A changed fixed part makes this another program, which the supervisor starts anew.
         environment={"SLUICE_BOOTSTRAP": sha256(files.bootstrap.read_bytes()).hexdigest()},
         restarts=5,
@@ -88,9 +94,10 @@ class EnvoyRouter(Router):
             known = self._files.clusters()
             wanted = wanted_clusters(changed, self._records.all(), known)
             rejections = admin.taken().rejections
-            if known | wanted != known:
+            both = joined(known, wanted)
+            if both != known:
                 # The old ones stay for as long as routes name them.
-                self._files.write_clusters(known | wanted)
+                self._files.write_clusters(both)
                 self._wait_taken(admin, rejections)
             if changed != routes:
                 self._write_routes(changed)
@@ -99,7 +106,7 @@ class EnvoyRouter(Router):
             except PermanentEngineError:
                 self._write_routes(routes)
                 raise
-            if (known | wanted).keys() != wanted.keys():
+            if both != wanted:
                 self._files.write_clusters(wanted)
 
     def read(self, model: str) -> Route | None:

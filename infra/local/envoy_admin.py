@@ -87,6 +87,10 @@ class EnvoyAdmin:
         """Have Envoy collect its workers' histograms; the next `statistics` shows them."""
         self._get("/stats?filter=^$")
 
+    def reopen_logs(self) -> None:
+        """Have Envoy open its log files anew, with its next line."""
+        self._get("/reopen_logs", method="POST")
+
     def statistics(self, pattern: str) -> list[dict[str, Any]]:
         """Statistics whose names match the regular expression `pattern`, by Envoy's JSON."""
         filtered = quote(pattern, safe="^$()|[]")
@@ -99,8 +103,8 @@ class EnvoyAdmin:
         configs: list[dict[str, Any]] = reply.get("configs", [])
         return configs
 
-    def _get(self, path: str) -> bytes:
-        self._connection.request("GET", path)
+    def _get(self, path: str, *, method: str = "GET") -> bytes:
+        self._connection.request(method, path)
         response = self._connection.getresponse()
         body = response.read()
         if response.status != 200 and not path.startswith("/ready"):

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from canary.ports import SLOW_LIMITS_MS
-from infra.local.envoy_routes import ROUTE_TABLE, STREAM_IDLE_TIMEOUT
+from infra.local.envoy_actions import STREAM_IDLE_TIMEOUT
+from infra.local.envoy_routes import LUA, ROUTE_TABLE
+from infra.local.session_log import LINE
 
 Json = dict[str, Any]
 
@@ -22,11 +24,14 @@ _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _LUA = Path(__file__).with_name("front_door.lua")
 
 
-def bootstrap(host: str, port: int, admin: Path, routes: Path, clusters: Path) -> Json:
+def bootstrap(
+    host: str, port: int, admin: Path, routes: Path, clusters: Path, sessions: Path
+) -> Json:
     """The configuration that Envoy starts with.
 
     `host` and `port` are the front door's, `admin` is the admin interface's unix socket, `routes`
-    and `clusters` are the watched files, each alone in its folder.
+    and `clusters` are the watched files, each alone in its folder, and `sessions` is the file that
+    gets a line for each answer to a session that is compared.
     """
     return {
         "node": {"id": "front-door", "cluster": "sluice"},
@@ -51,7 +56,7 @@ def bootstrap(host: str, port: int, admin: Path, routes: Path, clusters: Path) -
             ]
         },
         "dynamic_resources": {"cds_config": _watched(clusters)},
-        "static_resources": {"listeners": [_listener(host, port, routes)]},
+        "static_resources": {"listeners": [_listener(host, port, routes, sessions)]},
     }
 
 
@@ -65,7 +70,7 @@ def _watched(path: Path) -> Json:
     }
 
 
-def _listener(host: str, port: int, routes: Path) -> Json:
+def _listener(host: str, port: int, routes: Path, sessions: Path) -> Json:
     return {
         "name": ROUTE_TABLE,
         "address": {"socket_address": {"address": host, "port_value": port}},
@@ -75,7 +80,7 @@ def _listener(host: str, port: int, routes: Path) -> Json:
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(routes),
+                        "typed_config": _connection_manager(routes, sessions),
                     }
                 ]
             }
@@ -83,7 +88,7 @@ def _listener(host: str, port: int, routes: Path) -> Json:
     }
 
 
-def _connection_manager(routes: Path) -> Json:
+def _connection_manager(routes: Path, sessions: Path) -> Json:
     return {
         "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": STAT_PREFIX,
@@ -116,7 +121,24 @@ def _connection_manager(routes: Path) -> Json:
         "stream_idle_timeout": STREAM_IDLE_TIMEOUT,
         "rds": {"route_config_name": ROUTE_TABLE, "config_source": _watched(routes)},
         "local_reply_config": _LOCAL_REPLIES,
+        "access_log": [_session_lines(sessions)],
         "http_filters": _filters(),
+    }
+
+
+def _session_lines(path: Path) -> Json:
+    """One line for each answer that the Lua filter marked; mirrored requests never come here."""
+    marked = {"filter": "sluice", "path": [{"key": "epoch"}], "value": {"present_match": True}}
+    return {
+        "name": "envoy.access_loggers.file",
+        "filter": {
+            "metadata_filter": {"matcher": marked, "match_if_key_not_found": {"value": False}}
+        },
+        "typed_config": {
+            "@type": f"{_EXTENSIONS}.access_loggers.file.v3.FileAccessLog",
+            "path": str(path),
+            "log_format": {"json_format": LINE},
+        },
     }
 
 
@@ -130,7 +152,7 @@ def _filters() -> list[Json]:
             },
         },
         {
-            "name": "envoy.filters.http.lua",
+            "name": LUA,
             "typed_config": {
                 "@type": f"{_EXTENSIONS}.filters.http.lua.v3.Lua",
                 "default_source_code": {"inline_string": _LUA.read_text()},

@@ -7,12 +7,19 @@ version is the hash of its content; Envoy tells which one it uses.
 from __future__ import annotations
 
 import json
+import time
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from infra.local.envoy_bootstrap import bootstrap
-from infra.local.envoy_clusters import revision_clusters, revision_of
-from infra.local.envoy_routes import route_table, routes_of
+from infra.local.envoy_clusters import (
+    is_composite,
+    retried_clusters,
+    revision_clusters,
+    revision_of,
+)
+from infra.local.envoy_routes import epochs_of, route_table, routes_of
+from infra.local.session_log import live_log
 from registry.errors import PermanentEngineError
 from registry.files import canonical_json, write_atomic
 
@@ -41,18 +48,30 @@ class EnvoyFiles:
         """What Envoy starts with."""
         return self._folder / "bootstrap.json"
 
+    @property
+    def sessions(self) -> Path:
+        """Folder of the lines about compared sessions."""
+        return self._folder / "sessions"
+
     def prepare(self, host: str, port: int, admin: Path) -> None:
         """Write the fixed part, and empty tables where there are none yet."""
         for path, resources in ((self._routes, [route_table([])]), (self._clusters, [])):
             if not path.exists():
                 _write(path, resources)
-        fixed = bootstrap(host, port, admin, self._routes, self._clusters)
+        self.sessions.mkdir(parents=True, exist_ok=True)
+        watched = self._routes, self._clusters
+        fixed = bootstrap(host, port, admin, *watched, live_log(self.sessions))
         write_atomic(self.bootstrap, canonical_json(fixed), mode=0o600)
 
     def routes(self) -> dict[str, Route]:
         """The routes that were written last, by model."""
         resources = _read(self._routes)
         return routes_of(resources[0]) if resources else {}
+
+    def epochs(self) -> dict[str, str]:
+        """By model, the numbers of its comparison and of its weights' last change."""
+        resources = _read(self._routes)
+        return epochs_of(resources[0]) if resources else {}
 
     def clusters(self) -> Clusters:
         """The clusters that were written last, by revision."""
@@ -70,8 +89,16 @@ class EnvoyFiles:
         return _version_on_disk(self._clusters)
 
     def write_routes(self, routes: Mapping[str, Route], parts: Mapping[str, frozenset[str]]) -> str:
-        """Replace the route table, `parts` as `route_table` takes them; returns its version."""
-        return _write(self._routes, [route_table(routes.values(), parts)])
+        """Replace the route table, `parts` as `route_table` takes them; returns its version.
+
+        A model whose shares change begins a new epoch, whose number no earlier one had.
+        """
+        before, known = self.routes(), self.epochs()
+        epochs = {
+            model: _epoch(before.get(model), known.get(model, ""), route)
+            for model, route in routes.items()
+        }
+        return _write(self._routes, [route_table(routes.values(), parts, epochs)])
 
     def write_clusters(self, clusters: Clusters) -> str:
         """Replace the cluster file; returns its version."""
@@ -88,14 +115,45 @@ def wanted_clusters(
     """
     wanted = {key: revision_clusters(*key, endpoints) for key, endpoints in records.items()}
     for route in routes.values():
-        for share in route.shares:
-            key = (route.model, share.release)
+        for release in _named(route):
+            key = (route.model, release)
             if key not in wanted and key not in known:
                 raise PermanentEngineError(
-                    f"release {share.release} of {route.model} has no revision to send requests to"
+                    f"release {release} of {route.model} has no revision to send requests to"
                 )
-            wanted.setdefault(key, known.get(key, []))
+            kept = [cluster for cluster in known.get(key, []) if not is_composite(cluster)]
+            wanted.setdefault(key, kept)
+        for share in route.shares:
+            if route.retry_to not in {None, share.release}:
+                again = retried_clusters(route.model, share.release, route.retry_to)
+                wanted[route.model, share.release] += again
     return wanted
+
+
+def joined(known: Clusters, wanted: Clusters) -> Clusters:
+    """The clusters of both, as `wanted` has them where both do."""
+    merged = {key: {one["name"]: one for one in clusters} for key, clusters in known.items()}
+    for key, clusters in wanted.items():
+        merged.setdefault(key, {}).update({one["name"]: one for one in clusters})
+    return {key: list(clusters.values()) for key, clusters in merged.items()}
+
+
+def _epoch(before: Route | None, known: str, route: Route) -> str:
+    """`known` while the shares stay; else a later one, of the same comparison if it goes on."""
+    if before is not None and known and before.shares == route.shares:
+        return known
+    series, _, number = known.partition("-")
+    following = max(int(number or 0) + 1, time.time_ns() // 1_000_000)
+    goes_on = before is not None and before.compares and route.compares and known
+    return f"{series if goes_on else following}-{following}"
+
+
+def _named(route: Route) -> tuple[int, ...]:
+    """Every release that a route may send a request to."""
+    releases = [share.release for share in route.shares]
+    releases += [route.mirror.release] if route.mirror else []
+    releases += [route.retry_to] if route.retry_to is not None else []
+    return tuple(dict.fromkeys(releases))
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from canary.ports import Route, Share
-from infra.local.envoy_clusters import DIRECT, INFER, cluster_name, revision_of
+from canary.ports import Mirror, Route, Share
+from infra.local.envoy_actions import SHADOW_HEADER, header, to_one, weighted
+from infra.local.envoy_clusters import DIRECT, INFER, answered_again_by, revision_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ROUTE_TABLE = "front-door"
-REQUEST_TIMEOUT = "30s"
-"""A request of the longest window takes a second or two; a hanging revision must show itself."""
-STREAM_IDLE_TIMEOUT = "300s"
 _SERVICE = "/inference.GRPCInferenceService"
 _MODEL_PROBES = ("ModelReady", "ModelMetadata", "ModelConfig")
 _SERVER_PROBES = ("ServerLive", "ServerReady", "ServerMetadata")
@@ -28,23 +26,30 @@ _REST_PROBES = ("", "/ready", "/config")
 _NONE_SERVED = "no model is served"
 _NOT_OFFERED = "that part of the server is not offered here"
 _NOT_FOUND, _PERMISSION_DENIED, _UNAVAILABLE = "5", "7", "14"
-_SESSION_HEADER = "x-session-id"
 _BUFFER = "envoy.filters.http.buffer"
+LUA = "envoy.filters.http.lua"
 _COUNTED = "counted "
 """Starts the name of the one route of each model that is read back."""
 
 
 def route_table(
-    routes: Iterable[Route], parts: Mapping[str, frozenset[str]] = MappingProxyType({})
+    routes: Iterable[Route],
+    parts: Mapping[str, frozenset[str]] = MappingProxyType({}),
+    epochs: Mapping[str, str] = MappingProxyType({}),
 ) -> Json:
     """The RouteConfiguration for `routes`, at most one for each model.
 
     `parts` are, by model, those (`network`, `stream`) that one of its routed releases has.
+    `epochs` are, by model, the numbers of a comparison and of its weights, as `3-5`.
     """
     known = sorted(routes, key=lambda route: route.model)
-    rules = [
-        rule for route in known for rule in _model_rules(route, parts.get(route.model, frozenset()))
-    ]
+    rules = []
+    for route in known:
+        labels = _labels(route, epochs.get(route.model, ""))
+        rules += [
+            rule | {"metadata": {"filter_metadata": labels}} if _counts(rule) else rule
+            for rule in _model_rules(route, parts.get(route.model, frozenset()))
+        ]
     return {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": ROUTE_TABLE,
@@ -52,6 +57,7 @@ def route_table(
             {
                 "name": ROUTE_TABLE,
                 "domains": ["*"],
+                "request_headers_to_remove": [SHADOW_HEADER],
                 "routes": [*rules, *_server_rules(known), *_refusals()],
             }
         ],
@@ -69,14 +75,58 @@ def routes_of(table: Json) -> dict[str, Route]:
     return found
 
 
+def _counts(rule: Json) -> bool:
+    """Whether its answers are a release's telemetry."""
+    weighted_clusters = rule.get("route", {}).get("weighted_clusters", {})
+    names = [cluster["name"] for cluster in weighted_clusters.get("clusters", [])]
+    return any(not name.endswith(f"/{DIRECT}") for name in names)
+
+
+def epochs_of(table: Json) -> dict[str, str]:
+    """The epochs that a RouteConfiguration carries, by model; empty where it carries none."""
+    return {
+        rule["name"].removeprefix(_COUNTED): str(_label(rule).get("epoch", ""))
+        for host in table.get("virtual_hosts", [])
+        for rule in host.get("routes", [])
+        if rule.get("name", "").startswith(_COUNTED)
+    }
+
+
+def _label(rule: Json) -> Json:
+    found: Json = rule["metadata"]["filter_metadata"]["sluice"]
+    return found
+
+
+def _labels(route: Route, epoch: str) -> Json:
+    """What a counted rule carries: who wrote it, and for the Lua filter what it is to note.
+
+    Sessions are only told while they are compared, so that no log grows between rollouts.
+    """
+    sluice = {"token": str(route.token), "epoch": epoch}
+    return {"sluice": sluice} | ({LUA: {"epoch": epoch}} if epoch and route.compares else {})
+
+
 def _route_of(rule: Json) -> Route:
-    shares = []
+    shares, retry_to = [], None
     model = rule["name"].removeprefix(_COUNTED)
     for cluster in rule["route"]["weighted_clusters"]["clusters"]:
         _, release = revision_of(cluster["name"])
         shares.append(Share(release, cluster.get("weight", 0)))
-    token = int(rule["metadata"]["filter_metadata"]["sluice"]["token"])
-    return Route(model, tuple(shares), token)
+        retry_to = retry_to or answered_again_by(cluster["name"])
+    return Route(
+        model,
+        tuple(shares),
+        int(_label(rule)["token"]),
+        mirror=_mirror_of(rule["route"]),
+        retry_to=retry_to,
+    )
+
+
+def _mirror_of(action: Json) -> Mirror | None:
+    for policy in action.get("request_mirror_policies", []):
+        _, release = revision_of(policy["cluster"])
+        return Mirror(release, policy["runtime_fraction"]["default_value"]["numerator"])
+    return None
 
 
 def _model_rules(route: Route, parts: frozenset[str]) -> Iterator[Json]:
@@ -91,23 +141,22 @@ def _model_rules(route: Route, parts: frozenset[str]) -> Iterator[Json]:
     rest = f"/v2/models/{route.model}"
     yield {
         "name": _COUNTED + route.model,
-        "metadata": {"filter_metadata": {"sluice": {"token": str(route.token)}}},
         "match": {"path": f"{rest}/infer"},
-        **_weighted(route, "http", INFER),
+        **weighted(route, "http", INFER),
     }
     yield from _generating_rules(route, rest)
     if "stream" in parts:
         yield from _generating_rules(route, f"{rest}.stream")
     for probe in _REST_PROBES:
-        yield {"match": {"path": rest + probe}, **_weighted(route, "http", DIRECT)}
-    yield {"match": _grpc("ModelInfer", route.model), **_weighted(route, "grpc", INFER)}
+        yield {"match": {"path": rest + probe}, **weighted(route, "http", DIRECT)}
+    yield {"match": _grpc("ModelInfer", route.model), **weighted(route, "grpc", INFER)}
     yield {
         "match": _grpc("ModelStreamInfer", route.model),
-        **_weighted(route, "grpc", INFER, stream=True),
+        **weighted(route, "grpc", INFER, stream=True),
         "typed_per_filter_config": {_BUFFER: _BUFFER_OFF},
     }
     for method in _MODEL_PROBES:
-        yield {"match": _grpc(method, route.model), **_weighted(route, "grpc", DIRECT)}
+        yield {"match": _grpc(method, route.model), **weighted(route, "grpc", DIRECT)}
     yield _refusal({"path_separated_prefix": rest}, 403, _NOT_OFFERED)
 
 
@@ -127,8 +176,8 @@ def _unreadable_rules(model: str) -> Iterator[Json]:
 
 def _generating_rules(route: Route, rest: str) -> Iterator[Json]:
     """The HTTP generate extension of the Triton model at `rest`: whole, and as it comes."""
-    yield {"match": {"path": f"{rest}/generate"}, **_weighted(route, "http", INFER)}
-    streamed = _weighted(route, "http", INFER, stream=True)
+    yield {"match": {"path": f"{rest}/generate"}, **weighted(route, "http", INFER)}
+    streamed = weighted(route, "http", INFER, stream=True)
     yield {"match": {"path": f"{rest}/generate_stream"}, **streamed}
 
 
@@ -139,10 +188,10 @@ def _pinned_rules(route: Route) -> Iterator[Json]:
     for share in route.shares:
         for end in ("/infer", "/generate", "/generate_stream", *_REST_PROBES):
             match = {"path": f"{versions}/{share.release}{end}"}
-            yield {"match": match, **_to_one(route.model, share.release, "http")}
+            yield {"match": match, **to_one(route.model, share.release, "http")}
         for method in ("ModelInfer", *_MODEL_PROBES):
             match = _grpc(method, route.model, version=str(share.release))
-            yield {"match": match, **_to_one(route.model, share.release, "grpc")}
+            yield {"match": match, **to_one(route.model, share.release, "grpc")}
     yield _refusal({"path_separated_prefix": versions}, 404, unserved)
     for method in ("ModelInfer", *_MODEL_PROBES):
         match = _grpc(method, route.model, version="")
@@ -159,9 +208,9 @@ def _server_rules(routes: list[Route]) -> Iterator[Json]:
             yield _refusal(probe, 503, _NONE_SERVED, grpc_status=_UNAVAILABLE)
         return
     yield _reply({"path": "/v2/health/ready"}, 200, "")
-    yield {"match": {"path": "/v2"}, **_weighted(routes[0], "http", DIRECT)}
+    yield {"match": {"path": "/v2"}, **weighted(routes[0], "http", DIRECT)}
     for probe in probes:
-        yield {"match": probe, **_weighted(routes[0], "grpc", DIRECT)}
+        yield {"match": probe, **weighted(routes[0], "grpc", DIRECT)}
 
 
 def _refusals() -> Iterator[Json]:
@@ -188,67 +237,13 @@ def _grpc(method: str, model: str, *, version: str | None = None) -> Json:
     return {"path": f"{_SERVICE}/{method}", "grpc": {}, "headers": headers}
 
 
-def _weighted(route: Route, protocol: str, use: str, *, stream: bool = False) -> Json:
-    clusters = [
-        {
-            "name": cluster_name(route.model, share.release, protocol, use),
-            "weight": share.weight,
-            "response_headers_to_add": _answered_by(route.model, share.release),
-        }
-        for share in route.shares
-    ]
-    return {
-        "route": {
-            # The candidate stands last, so a growing weight only ever adds sessions to it.
-            "weighted_clusters": {"clusters": clusters, "use_hash_policy": True},
-            "hash_policy": [{"header": {"header_name": _SESSION_HEADER}}],
-            **_limits(protocol, stream=stream),
-        }
-    }
-
-
-def _to_one(model: str, release: int, protocol: str) -> Json:
-    return {
-        "route": {
-            "cluster": cluster_name(model, release, protocol, DIRECT),
-            **_limits(protocol, stream=False),
-        },
-        "response_headers_to_add": _answered_by(model, release),
-    }
-
-
-def _limits(protocol: str, *, stream: bool) -> Json:
-    """Envoy ignores a route's `timeout` where `max_stream_duration` stands."""
-    if stream:
-        return {"timeout": "0s", "idle_timeout": STREAM_IDLE_TIMEOUT}
-    if protocol == "http":
-        return {"timeout": REQUEST_TIMEOUT}
-    # A caller's own deadline passes here first, and so is seen and counted.
-    longest = {"max_stream_duration": REQUEST_TIMEOUT, "grpc_timeout_header_max": REQUEST_TIMEOUT}
-    return {"max_stream_duration": longest}
-
-
-def _answered_by(model: str, release: int) -> list[Json]:
-    return [
-        _header("x-sluice-release", str(release)),
-        _header("x-sluice-revision", f"{model}/r{release}"),
-    ]
-
-
-def _header(key: str, value: str) -> Json:
-    return {
-        "header": {"key": key, "value": value},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-    }
-
-
 def _reply(match: Json, status: int, text: str) -> Json:
     body = {"body": {"inline_string": text}} if text else {}
     return {"match": match, "direct_response": {"status": status, **body}}
 
 
 def _refusal(match: Json, status: int, text: str, *, grpc_status: str = "") -> Json:
-    headers = {"response_headers_to_add": [_header("grpc-status", grpc_status)]}
+    headers = {"response_headers_to_add": [header("grpc-status", grpc_status)]}
     return {**_reply(match, status, text), **(headers if grpc_status else {})}
 
 

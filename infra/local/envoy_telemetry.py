@@ -1,44 +1,57 @@
-"""Counts what the front door saw, by release, from Envoy's own statistics.
+"""Counts what the front door saw, by release: requests by Envoy's statistics, sessions by lines.
 
 Only inference by weight counts: its clusters are used for nothing else. A REST answer is an error
 when its status is not a success, a gRPC answer when its status is not OK. A REST caller who went
 away before the answer is not counted; a revision that hangs shows as time-outs of the route's.
+What another release answered again is an error of the release that failed first.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from canary.ports import SLOW_LIMITS_MS, ArmCounters, Telemetry
 from infra.local.envoy_admin import EnvoyAdmin
-from infra.local.envoy_clusters import INFER, PROTOCOLS
+from infra.local.envoy_clusters import INFER, RETRIED
 from infra.local.envoy_files import EnvoyFiles
+from infra.local.mirrored import MirroredAnswers
+from infra.local.session_log import FLUSH_MS, SessionLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from canary.ports import Pair
     from registry.workspace import Workspace
 
 _STATISTIC = re.compile(
-    rf"cluster\.(?P<model>[a-z0-9-]+)/r(?P<release>\d+)/(?P<protocol>http|grpc)/{INFER}"
-    r"\.(?P<name>.+)"
+    r"cluster\.(?P<model>[a-z0-9-]+)/r(?P<release>\d+)"
+    rf"/(?P<protocol>http|grpc)/(?P<use>{INFER}|{RETRIED})\.(?P<name>.+)"
 )
 _TIME = "upstream_rq_time"
 _MERGE_S = 0.005
 """The workers hand their histograms over at their next turn."""
 
 
+_FLUSHED_S = 4 * FLUSH_MS / 1000
+"""In which Envoy has written the lines of what it counted, on a busy machine too."""
+_POLL_S = 0.01
+
+
 class EnvoyTelemetry(Telemetry):
     """Counters of one workspace's front door, as of the moment they are read.
 
-    They start at 0 with Envoy, and again when a stopped release comes back.
+    Those of requests start at 0 with Envoy, and again when a stopped release comes back.
     """
 
     def __init__(self, workspace: Workspace) -> None:
         self._run = workspace.run
         self._files = EnvoyFiles(workspace.run)
+        self._lines = SessionLog(self._files.sessions, self._reopen)
+        self._mirrored = MirroredAnswers(workspace.predictions)
+        self._requests: dict[str, int] = {}
 
     def read(self, model: str, slow_ms: int) -> Mapping[int, ArmCounters]:
         """Totals of every release that has a cluster.
@@ -48,24 +61,63 @@ class EnvoyTelemetry(Telemetry):
         """
         if slow_ms not in SLOW_LIMITS_MS:
             raise ValueError(f"{slow_ms} ms is not one of the router's limits: {SLOW_LIMITS_MS}")
-        pattern = rf"^cluster\.{model}/r[0-9]+/(http|grpc)/{INFER}\.(upstream_rq_|grpc\.)"
+        pattern = rf"^cluster\.{model}/r[0-9]+/(http|grpc)/({INFER}|{RETRIED})\."
         with EnvoyAdmin.connected(self._run) as admin:
             admin.merge_histograms()
             time.sleep(_MERGE_S)
-            rows = admin.statistics(pattern)
+            rows = admin.statistics(rf"{pattern}(upstream_rq_|grpc\.)")
         counted = _by_cluster(rows)
         slow = _slow_by_cluster(rows, slow_ms)
-        return {
+        totals = {
             release: _total(
-                (protocol, counted.get((release, protocol), {}), slow.get((release, protocol), 0))
-                for protocol in PROTOCOLS
+                (key[1], counts, slow.get(key, 0))
+                for key, counts in counted.items()
+                if key[0] == release
             )
             for name, release in self._files.clusters()
             if name == model
         }
+        return self._with_sessions(model, slow_ms, totals)
+
+    def pairs(self, model: str, baseline: int, candidate: int, after: float) -> tuple[Pair, ...]:
+        """Mirrored requests whose second record was written since `after`, the oldest first."""
+        return self._mirrored.pairs(model, baseline, candidate, after)
+
+    def _with_sessions(
+        self, model: str, slow_ms: int, totals: dict[int, ArmCounters]
+    ) -> dict[int, ArmCounters]:
+        """The totals, with the sessions of the route's current epoch where they can be told."""
+        label = self._files.epochs().get(model, "")
+        route = self._files.routes().get(model)
+        if route is None or not route.compares or not label:
+            return totals
+        requests = sum(arm.requests for arm in totals.values())
+        news = requests != self._requests.get(model)
+        deadline = time.monotonic() + (_FLUSHED_S if news else 0)
+        while True:
+            tally = self._lines.read().get(model)
+            told = tally is not None and tally.epoch == int(label.partition("-")[2])
+            if told or time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_S)
+        self._requests[model] = requests
+        if tally is None or not told:
+            return totals
+        for release, arm in tally.arms().items():
+            totals[release] = replace(
+                totals.get(release, ArmCounters()),
+                sessions=arm.sessions,
+                sessions_failed=arm.failed,
+                sessions_slow=arm.slow(slow_ms),
+            )
+        return totals
+
+    def _reopen(self) -> None:
+        with EnvoyAdmin.connected(self._run) as admin:
+            admin.reopen_logs()
 
 
-Key = tuple[int, str]
+Key = tuple[int, str, str]
 
 
 def _by_cluster(rows: Iterable[Mapping[str, Any]]) -> dict[Key, dict[str, int]]:
@@ -73,8 +125,7 @@ def _by_cluster(rows: Iterable[Mapping[str, Any]]) -> dict[Key, dict[str, int]]:
     for row in rows:
         match = _STATISTIC.fullmatch(row.get("name", ""))
         if match and isinstance(row.get("value"), int):
-            key = int(match["release"]), match["protocol"]
-            found.setdefault(key, {})[match["name"]] = row["value"]
+            found.setdefault(_key(match), {})[match["name"]] = row["value"]
     return found
 
 
@@ -85,15 +136,20 @@ def _slow_by_cluster(rows: Iterable[Mapping[str, Any]], slow_ms: int) -> dict[Ke
     for histogram in (one for group in details for one in group):
         match = _STATISTIC.fullmatch(histogram.get("name", ""))
         if match and match["name"] == _TIME:
-            found[int(match["release"]), match["protocol"]] = sum(
+            found[_key(match)] = sum(
                 row["count"] for row in histogram["totals"] if row["lower_bound"] >= slow_ms
             )
     return found
 
 
-def _total(arms: Iterable[tuple[str, Mapping[str, int], int]]) -> ArmCounters:
+def _key(match: re.Match[str]) -> Key:
+    return int(match["release"]), match["protocol"], match["use"]
+
+
+def _total(clusters: Iterable[tuple[str, Mapping[str, int], int]]) -> ArmCounters:
+    """Of one release: protocol, counts and late answers of each of its clusters."""
     requests = errors = slow = 0
-    for protocol, counts, late in arms:
+    for protocol, counts, late in clusters:
         if protocol == "http":
             completed = counts.get("upstream_rq_completed", 0)
             errors += counts.get("upstream_rq_4xx", 0) + counts.get("upstream_rq_5xx", 0)
@@ -101,6 +157,8 @@ def _total(arms: Iterable[tuple[str, Mapping[str, int], int]]) -> ArmCounters:
             # Answers of Envoy's own, a passed deadline among them, count here like the server's.
             completed = counts.get("grpc.success", 0) + counts.get("grpc.failure", 0)
             errors += counts.get("grpc.failure", 0)
+        # Another release saved them; what it failed on too is among the errors already.
+        errors += counts.get("upstream_rq_retry_success", 0)
         requests += completed
         slow += min(late, completed)
     return ArmCounters(requests, min(errors, requests), slow)

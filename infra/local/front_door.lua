@@ -1,6 +1,11 @@
 -- gRPC carries a model's name in the message, not in the path. This filter reads the name
 -- (field 1) and the version (field 2) of a unary request and hands them to the router as headers.
 -- Streams are not buffered: their callers send the header x-model themselves.
+--
+-- While two releases are compared, their route carries an epoch. Such a request is marked with it
+-- and with a hash of its session, for the access log: the session itself is written nowhere.
+
+local bit = require("bit")
 
 local UNARY = { ModelInfer = true, ModelReady = true, ModelMetadata = true, ModelConfig = true }
 local FRAME = 5 -- Compression flag and length stand before the message.
@@ -73,7 +78,43 @@ local function set(headers, name, value)
   end
 end
 
-function envoy_on_request(handle)
+-- FNV-1a, 64 bits, as 16 hexadecimal digits.
+local function hash(text)
+  local value = 0xcbf29ce484222325ULL
+  for index = 1, #text do
+    value = bit.bxor(value, text:byte(index)) * 0x100000001b3ULL
+  end
+  return bit.tohex(value)
+end
+
+local MOST_MARKED = 5000000 -- A worker's requests of one epoch: should nobody read, a log ends.
+local marked, epochs = {}, 0
+
+local function mark(handle)
+  local epoch = handle:metadata():get("epoch")
+  if epoch == nil then
+    return
+  end
+  if marked[epoch] == nil then
+    marked, epochs = epochs < 100 and marked or {}, epochs < 100 and epochs + 1 or 1
+    marked[epoch] = 0
+  end
+  marked[epoch] = marked[epoch] + 1
+  if marked[epoch] > MOST_MARKED then
+    return
+  end
+  local note = handle:streamInfo():dynamicMetadata()
+  note:set("sluice", "epoch", epoch)
+  local session = handle:headers():get("x-session-id")
+  if session ~= nil then
+    note:set("sluice", "session", hash(session))
+  end
+  if marked[epoch] == MOST_MARKED then
+    note:set("sluice", "last", "1")
+  end
+end
+
+local function read_name(handle)
   local method = (handle:headers():get(":path") or ""):match("^/inference%.GRPCInferenceService/(%w+)$")
   if method == nil or not UNARY[method] then
     return
@@ -91,4 +132,9 @@ function envoy_on_request(handle)
   set(headers, "x-model", name)
   set(headers, "x-model-version", version)
   handle:clearRouteCache()
+end
+
+function envoy_on_request(handle)
+  read_name(handle)
+  mark(handle)
 end

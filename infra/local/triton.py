@@ -32,7 +32,7 @@ SECRET_HEADER = "x-sluice-secret"  # noqa: S105 - a header's name
 STOP_WAIT_S = 15
 """Requests in flight may end (`--exit-timeout-secs`), then the process group is killed."""
 _EXIT_TIMEOUT_S = 10
-_FORWARDED_HEADERS = "(?i)x-(request|session)-id"
+_FORWARDED_HEADERS = "(?i)x-(request-id|session-id|sluice-shadow)"
 _RESTRICTED = "model-repository,shared-memory,trace,logging"
 
 

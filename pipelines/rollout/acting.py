@@ -7,10 +7,10 @@ could not be done or not be confirmed. Nothing here knows why an effect is wante
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from canary.effects import shares_to_json
+from canary.effects import route_to_json
 from canary.ports import RevisionState, Route
 from canary.rollout import AdmitRevision, SetAlias, StartRevision, StopRevision, WriteRoute
 from registry.errors import PermanentEngineError, RetryableEngineError
@@ -80,7 +80,8 @@ def _do(world: World, model: str, effect: Effect, token: int) -> dict[str, Any]:
     if isinstance(effect, AdmitRevision):
         return _admit(world, model, effect.release)
     if isinstance(effect, WriteRoute):
-        return _write(world, Route(model, effect.shares, token))
+        route = Route(model, effect.shares, token, effect.mirror, effect.retry_to)
+        return _write(world, route)
     if isinstance(effect, StopRevision):
         return _stop(world, model, effect.release)
     return _alias(world, model, effect)
@@ -108,8 +109,8 @@ def _write(world: World, route: Route) -> dict[str, Any]:
         world.router.write(route)
     for _ in range(CONFIRM_LOOKS):
         seen = world.router.read(route.model)
-        if seen is not None and seen.shares == route.shares:
-            return {"shares": shares_to_json(seen.shares)}
+        if seen is not None and _same(seen, route):
+            return route_to_json(seen)
         world.sleep(CONFIRM_WAIT_S)
     raise RetryableEngineError("the router does not use the written route", where=route.model)
 
@@ -122,8 +123,13 @@ def _written(world: World, route: Route) -> bool:
     # A router that cannot be read may still be written to, and going back must not wait.
     with suppress(RetryableEngineError):
         seen = world.router.read(route.model)
-        return seen is not None and seen.shares == route.shares and seen.token >= route.token
+        return seen is not None and _same(seen, route) and seen.token >= route.token
     return False
+
+
+def _same(seen: Route, wanted: Route) -> bool:
+    """Whether both send requests and copies alike, whoever wrote them."""
+    return replace(seen, token=wanted.token) == wanted
 
 
 def _stop(world: World, model: str, release: int) -> dict[str, Any]:

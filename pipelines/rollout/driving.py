@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from canary.effects import shares_to_json
+from canary.effects import route_to_json
 from canary.rollout import (
     DecisionName,
     Done,
@@ -25,6 +25,7 @@ from canary.rollout import (
 )
 from pipelines.rollout import seeing
 from pipelines.rollout.acting import act
+from pipelines.rollout.pairing import PairReader
 from pipelines.rollout.result import result_of
 from pipelines.rollout.telling import told
 from registry.errors import FencedError, SluiceError
@@ -65,6 +66,7 @@ class Turn:
         self.ttl_s = ttl_s
         self.on_event = on_event
         self.serving = ModelServing(lease.model)
+        self._pairs = PairReader()
         self.catch_up()
 
     def catch_up(self) -> None:
@@ -129,9 +131,12 @@ class Turn:
         route = seeing.route(world, self.model)
         body = {
             "observation": Observation(self.world.clock(), seen).to_json(),
-            "route": None if route is None else shares_to_json(route.shares),
+            "route": None,
             "claimed": route is not None and route.token >= self.lease.token,
         }
+        if route is not None:
+            written = route_to_json(route)
+            body = {**body, "route": written.pop("shares"), **written}
         self.record("looked", body)
 
     def _renew(self) -> None:
@@ -159,10 +164,11 @@ class Turn:
         observation = self._observation(wanted)
         decision = decide(self.serving, observation)
         known = self.serving.beliefs
-        if decision.name is not DecisionName.HOLD or says_something(self.serving, observation):
+        hold = decision.name is DecisionName.HOLD
+        if not hold or says_something(self.serving, observation, decision):
             body = {**decision.to_json(), "observation": observation.to_json()}
             self.record("decided", body)
-        if decision.name is DecisionName.HOLD and self.serving.beliefs == known:
+        if hold and self.serving.beliefs == known:
             rollout = self.serving.rollout
             now = self.world.clock()
             self.world.sleep(rollout.wait_s(now) if rollout else DEFAULT_TICK_S)
@@ -170,6 +176,9 @@ class Turn:
     def _observation(self, wanted: Observe) -> Observation:
         seen = seeing.statuses(self.world, self.model, wanted.releases)
         rollout = self.serving.rollout
+        if rollout is not None and wanted.pairs:
+            counts, blind = self._pairs.read(self.world, self.model, rollout)
+            return Observation(self.world.clock(), seen, None, blind, counts)
         if rollout is None or not wanted.counters:
             return Observation(self.world.clock(), seen)
         totals, blind = seeing.counters(self.world, self.model, rollout.plan.slow_ms)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from canary.decisions import BY_A_PERSON
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -17,7 +19,9 @@ def told(entry: Entry) -> str:
 
 
 def _decided(body: Mapping[str, Any]) -> str:
-    return "" if body["decision"] == "hold" else f"{body['decision']}: {body['reason']}"
+    if body["decision"] != "hold":
+        return f"{body['decision']}: {body['reason']}"
+    return f"waiting: {body['reason']}" if body["rule"] == BY_A_PERSON else ""
 
 
 def _effect_started(body: Mapping[str, Any]) -> str:
@@ -27,8 +31,11 @@ def _effect_started(body: Mapping[str, Any]) -> str:
 
 
 def _routed(body: Mapping[str, Any]) -> str:
-    shares = body["observed"].get("shares")
+    observed = body["observed"]
+    shares, mirror = observed.get("shares"), observed.get("mirror")
     parts = [f"release {release} gets {weight} %" for release, weight in shares or ()]
+    if mirror is not None:
+        parts.append(f"release {mirror[0]} gets copies of {mirror[1]} %")
     return ", ".join(parts)
 
 
@@ -38,6 +45,7 @@ _LINES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "effect-confirmed": _routed,
     "effect-failed": lambda body: f"failed: {body['reason']}",
     "rollback-requested": lambda body: f"going back to release {body['to']}: {body['reason']}",
+    "skip-requested": lambda body: f"skipping a step: {body['reason']}",
     "pause-requested": lambda body: f"pausing: {body['reason']}",
     "rollout-ended": lambda body: f"rollout {body['outcome']}",
 }

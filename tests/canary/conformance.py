@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from canary.ports import ArmCounters, RevisionState, Route, Share
+from canary.ports import ArmCounters, Mirror, RevisionState, Route, Share
 from registry.errors import EngineError, FencedError
 
 if TYPE_CHECKING:
@@ -47,8 +47,11 @@ class ConformanceWorld(Protocol):
         Without `session`, each request is a session of its own.
         """
 
-    def send_bad(self, count: int) -> None:
-        """Send requests that every release answers with an error."""
+    def send_bad(self, count: int, *, session: str | None = None) -> None:
+        """Send requests that every release refuses, so that asking another is of no use."""
+
+    def fail(self, release: int) -> None:
+        """End the revision's engine, without a word to the router."""
 
     def sleep(self, seconds: float) -> None:
         """Let the world's time pass."""
@@ -76,9 +79,15 @@ def serve(world: ConformanceWorld, *releases: int) -> None:
         assert admission.admitted, admission.checks
 
 
-def route(world: ConformanceWorld, *shares: tuple[int, int], token: int = 1) -> Route:
+def route(
+    world: ConformanceWorld,
+    *shares: tuple[int, int],
+    token: int = 1,
+    mirror: Mirror | None = None,
+    retry_to: int | None = None,
+) -> Route:
     """Write a route of (release, weight) pairs, see that it is in use, and return it."""
-    written = Route(world.model, tuple(Share(*share) for share in shares), token)
+    written = Route(world.model, tuple(Share(*share) for share in shares), token, mirror, retry_to)
     world.router.write(written)
     settle_route(world, written)
     return written
@@ -88,12 +97,11 @@ def settle_route(world: ConformanceWorld, expected: Route) -> None:
     """Wait until the router says it uses `expected` (a write may take a moment to be seen)."""
     seen = world.router.read(world.model)
     for _ in range(100):
-        if seen is not None and seen.shares == expected.shares:
+        if seen == expected:
             return
         world.sleep(0.05)
         seen = world.router.read(world.model)
-    assert seen is not None
-    assert seen.shares == expected.shares
+    assert seen == expected
 
 
 def counted(world: ConformanceWorld, slow_ms: int = 1000) -> Mapping[int, ArmCounters]:
@@ -284,3 +292,108 @@ class PortConformance:
         for counters in slow.values():
             assert 0 <= counters.slow <= counters.requests
         assert slow[5000].slow <= slow[10].slow
+
+    # Sessions
+
+    def test_distinct_sessions_are_counted_and_so_are_those_that_failed(
+        self, world: ConformanceWorld
+    ) -> None:
+        serve(world, world.first, world.second)
+        route(world, (world.first, 50), (world.second, 50))
+        sides = {}
+        for number in range(12):
+            name = f"session-{number}"
+            (sides[name],) = world.send(3, session=name)
+            if number % 3 == 0:
+                world.send_bad(2, session=name)
+        after = counted(world)
+        for release in (world.first, world.second):
+            of_release = [name for name, side in sides.items() if side == release]
+            arm = after.get(release, ArmCounters())
+            assert arm.sessions == len(of_release)
+            failed = [name for name in of_release if int(name.split("-")[1]) % 3 == 0]
+            assert arm.sessions_failed == len(failed)
+            assert arm.sessions_slow <= arm.sessions
+
+    def test_a_request_without_a_session_is_one(self, world: ConformanceWorld) -> None:
+        serve(world, world.first, world.second)
+        route(world, (world.first, 50), (world.second, 50))
+        answered = world.send(15)
+        after = counted(world)
+        assert {release: arm.sessions for release, arm in after.items() if arm.sessions} == answered
+
+    def test_sessions_count_anew_with_other_weights_but_for_those_that_failed(
+        self, world: ConformanceWorld
+    ) -> None:
+        serve(world, world.first, world.second)
+        route(world, (world.first, 50), (world.second, 50))
+        for number in range(8):
+            world.send(1, session=f"session-{number}")
+        world.send_bad(1, session="session-0")
+        assert sum(arm.sessions for arm in counted(world).values()) == 8
+        route(world, (world.first, 20), (world.second, 80))
+        assert sum(arm.sessions for arm in counted(world).values()) == 0
+        for number in range(8):
+            world.send(1, session=f"session-{number}")
+        assert sum(arm.sessions for arm in counted(world).values()) == 7
+
+    def test_without_a_comparison_no_sessions_are_told(self, world: ConformanceWorld) -> None:
+        serve(world, world.first)
+        route(world, (world.first, 100))
+        world.send(5, session="one")
+        assert counted(world)[world.first].sessions == 0
+
+    # Mirrors and second answers
+
+    def test_a_mirror_is_read_back_and_answers_nobody(self, world: ConformanceWorld) -> None:
+        serve(world, world.first, world.second)
+        written = route(world, (world.first, 100), mirror=Mirror(world.second, 100))
+        assert world.router.read(world.model) == written
+        before = counted(world)
+        assert world.send(20) == {world.first: 20}
+        after = counted(world)
+        empty = ArmCounters()
+        assert after.get(world.second, empty) == before.get(world.second, empty)
+        gained = after[world.first].requests - before.get(world.first, empty).requests
+        assert gained == 20
+
+    def test_a_mirror_to_a_dead_release_harms_nobody(self, world: ConformanceWorld) -> None:
+        serve(world, world.first, world.second)
+        route(world, (world.first, 100), mirror=Mirror(world.second, 100))
+        world.fail(world.second)
+        assert world.send(10) == {world.first: 10}
+        assert counted(world)[world.first].errors == 0
+
+    def test_what_a_dead_release_fails_on_another_answers_and_it_counts(
+        self, world: ConformanceWorld
+    ) -> None:
+        serve(world, world.first, world.second)
+        written = route(world, (world.first, 50), (world.second, 50), retry_to=world.first)
+        assert world.router.read(world.model) == written
+        sides = {}
+        for number in range(16):
+            (sides[f"session-{number}"],) = world.send(1, session=f"session-{number}")
+        before = counted(world)
+        world.fail(world.second)
+        for name in sides:
+            assert world.send(1, session=name) == {world.first: 1}
+        after = counted(world)
+        failed = after[world.second].errors - before.get(world.second, ArmCounters()).errors
+        assert failed == sum(side == world.second for side in sides.values())
+        assert after[world.first].errors == 0
+        assert after[world.second].sessions_failed == failed
+
+    def test_a_route_without_mirror_and_second_answers_is_read_back_so(
+        self, world: ConformanceWorld
+    ) -> None:
+        serve(world, world.first, world.second)
+        route(
+            world,
+            (world.first, 90),
+            (world.second, 10),
+            mirror=Mirror(world.second, 5),
+            retry_to=world.first,
+        )
+        written = route(world, (world.first, 100))
+        assert world.router.read(world.model) == written
+        assert world.send(5) == {world.first: 5}

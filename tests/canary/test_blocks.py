@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 
 import pytest
 from hypothesis import given
@@ -14,16 +15,16 @@ from canary.ports import ArmCounters, RevisionState, RevisionStatus
 
 @st.composite
 def counters(draw: st.DrawFn) -> ArmCounters:
-    requests = draw(st.integers(0, 10_000))
-    return ArmCounters(requests, draw(st.integers(0, requests)), draw(st.integers(0, requests)))
+    requests, sessions = draw(st.integers(0, 10_000)), draw(st.integers(0, 1000))
+    of_requests = [draw(st.integers(0, requests)) for _ in range(4)]
+    of_sessions = [draw(st.integers(0, sessions)) for _ in range(2)]
+    return ArmCounters(requests, *of_requests, sessions, *of_sessions)
 
 
 @given(counters(), counters())
 def test_what_was_gained_adds_up(before: ArmCounters, more: ArmCounters) -> None:
-    now = ArmCounters(
-        before.requests + more.requests, before.errors + more.errors, before.slow + more.slow
-    )
-    assert gained(before, now) == more
+    pairs = zip(astuple(before), astuple(more), strict=True)
+    assert gained(before, ArmCounters(*(old + new for old, new in pairs))) == more
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,26 @@ def test_what_was_gained_adds_up(before: ArmCounters, more: ArmCounters) -> None
 )
 def test_counters_that_began_again_gained_nothing_that_is_known(now: ArmCounters) -> None:
     assert gained(ArmCounters(10, 2, 0), now) is None
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        ArmCounters(300, sessions=39, sessions_failed=4, sessions_slow=2),
+        ArmCounters(300, sessions=42, sessions_failed=3, sessions_slow=2),
+        ArmCounters(300, sessions=42, sessions_failed=43, sessions_slow=2),
+        ArmCounters(300),
+    ],
+)
+def test_sessions_that_began_again_gained_nothing_that_is_known(now: ArmCounters) -> None:
+    before = ArmCounters(200, sessions=40, sessions_failed=4, sessions_slow=2)
+    assert gained(before, now) is None
+    assert gained(before, ArmCounters(300, 0, 0, 0, 0, 42, 42, 2)) is not None
+
+
+def test_a_journal_of_three_counters_is_read_as_before() -> None:
+    entry = {"at": 1.0, "blind": "", "revisions": {}, "counters": {"2": [10, 3, 1]}}
+    assert Observation.from_json(entry).counters_of(2) == ArmCounters(10, 3, 1)
 
 
 def complete(block: Block, *, compared: bool = True, seen: int = 0, seconds: float = 0) -> bool:

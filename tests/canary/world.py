@@ -7,7 +7,7 @@ seeded, so a failing schedule can be run again.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,8 @@ from canary.ports import (
     Admission,
     ArmCounters,
     Fleet,
+    Output,
+    Pair,
     RevisionState,
     RevisionStatus,
     Route,
@@ -40,6 +42,40 @@ class Behaviour:
     ready_after_s: float = 0.2
     error_share: float = 0.0
     slow_share: float = 0.0
+    empty_share: float = 0.0
+    fallback_share: float = 0.0
+
+
+@dataclass
+class Epoch:
+    """What one set of weights saw of sessions, those left out that failed earlier."""
+
+    arms: dict[int, list[int]] = field(default_factory=dict)
+    """By release: sessions, failed, slow."""
+    known: dict[str, tuple[bool, bool]] = field(default_factory=dict)
+    """By session: failed, slow."""
+    failed_before: frozenset[str] = frozenset()
+
+    def failed(self) -> frozenset[str]:
+        """Sessions that failed in this comparison."""
+        return self.failed_before | {name for name, (failed, _) in self.known.items() if failed}
+
+    def note(self, release: int, session: str, *, failed: bool, slow: bool) -> None:
+        if session in self.failed_before:
+            return
+        arm = self.arms.setdefault(release, [0, 0, 0])
+        before = self.known.get(session)
+        arm[0] += before is None
+        was_failed, was_slow = before or (False, False)
+        arm[1] += failed and not was_failed
+        arm[2] += slow and not was_slow
+        self.known[session] = failed or was_failed, slow or was_slow
+
+    def note_many(self, release: int, *counts: int) -> None:
+        """Sessions of one request each: how many, failed, slow."""
+        arm = self.arms.setdefault(release, [0, 0, 0])
+        for place, count in enumerate(counts):
+            arm[place] += count
 
 
 @dataclass
@@ -65,6 +101,10 @@ class MemoryWorld:
     route: Route | None = None
     newest_token: int = 0
     counters: dict[int, ArmCounters] = field(default_factory=dict)
+    epoch: Epoch = field(default_factory=Epoch)
+    tells_sessions: bool = True
+    mirrored: list[Pair] = field(default_factory=list)
+    """Copies that were answered, beside the answers that callers got."""
     unanswered: int = 0
     """Requests that went to a release that was not ready, or that had no route."""
     calls: list[tuple[str, object]] = field(default_factory=list)
@@ -77,6 +117,8 @@ class MemoryWorld:
     lost_confirmations: int = 0
     """How many route reads time out."""
     telemetry_failures: int = 0
+    misrouted: float | None = None
+    """The candidate's real share of `sleep`'s traffic while two releases are compared."""
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
@@ -100,38 +142,110 @@ class MemoryWorld:
             self.unanswered += count
             return
         weights = np.array([share.weight for share in self.route.shares]) / 100
+        if self.misrouted is not None and self.route.compares:
+            weights = np.array([1 - self.misrouted, self.misrouted])
         counts = self.random.multinomial(count, weights)
         for share, requests in zip(self.route.shares, counts, strict=True):
             self._answer(share.release, int(requests))
+            if self.route.mirror is not None:
+                copied = self.random.binomial(int(requests), self.route.mirror.percent / 100)
+                self._mirror(share.release, int(copied))
 
-    def _answer(self, release: int, requests: int, *, error_share: float | None = None) -> int:
-        """Count requests to one release; how many it answered well."""
+    def _answer(
+        self,
+        release: int,
+        requests: int,
+        *,
+        error_share: float | None = None,
+        session: str | None = None,
+    ) -> dict[int, int]:
+        """Count requests routed to one release; how many each release answered well."""
         behaviour = self.behaviour(release)
         share = behaviour.error_share if error_share is None else error_share
         if self.state(release) is not RevisionState.READY:
-            self.unanswered += requests
             share = 1.0
         errors = int(self.random.binomial(requests, share))
         slow = int(self.random.binomial(requests, behaviour.slow_share))
+        gained = ArmCounters(
+            requests,
+            errors,
+            slow,
+            int(self.random.binomial(requests - errors, behaviour.empty_share)),
+            int(self.random.binomial(requests - errors, behaviour.fallback_share)),
+        )
         before = self.counters.get(release, ArmCounters())
         self.counters[release] = ArmCounters(
-            before.requests + requests, before.errors + errors, before.slow + slow
+            *(old + new for old, new in zip(astuple(before), astuple(gained), strict=True))
         )
-        return requests - errors
+        self._note_sessions(release, gained, session)
+        well = {release: requests - errors}
+        again = self.route.retry_to if self.route else None
+        if again not in {None, release} and self.state(again or 0) is RevisionState.READY:
+            well[again or 0], errors = errors, 0
+        if self.state(release) is not RevisionState.READY:
+            self.unanswered += errors
+        return {answered: count for answered, count in well.items() if count}
+
+    def _note_sessions(self, release: int, gained: ArmCounters, session: str | None) -> None:
+        if self.route is None or not self.route.compares:
+            return
+        if session is None:
+            self.epoch.note_many(release, gained.requests, gained.errors, gained.slow)
+        elif gained.requests:
+            failed, slow = gained.errors > 0, gained.slow > 0
+            self.epoch.note(release, session, failed=failed, slow=slow)
+
+    def _mirror(self, answered_by: int, copies: int) -> None:
+        """Answer copies, and remember both answers to each; nobody waits and nothing counts."""
+        assert self.route is not None
+        assert self.route.mirror is not None
+        candidate = self.route.mirror.release
+        if self.state(candidate) is not RevisionState.READY or candidate == answered_by:
+            return
+        for _ in range(copies):
+            name = f"copy-{len(self.mirrored)}"
+            outputs = self._output(answered_by), self._output(candidate)
+            self.mirrored.append(Pair(name, name, self.now, *outputs))
+
+    def _output(self, release: int) -> Output:
+        behaviour = self.behaviour(release)
+        error, empty, fallback, slow = self.random.random(4) < (
+            behaviour.error_share,
+            behaviour.empty_share,
+            behaviour.fallback_share,
+            behaviour.slow_share,
+        )
+        empty, fallback = bool(empty and not error), bool(fallback and not error)
+        return Output(
+            empty=empty,
+            fallback=fallback,
+            length=0 if empty or error else 5,
+            latency_ms=5000.0 if slow else 20.0,
+            text_hash="" if empty or error else "same",
+            error=bool(error),
+        )
 
     def send(self, count: int, *, session: str | None = None) -> dict[int, int]:
         """Requests now; how many each release answered well (see conformance.py)."""
         answered: dict[int, int] = {}
         for number in range(count):
             release = self._side(session or f"request-{self.random.integers(2**62)}-{number}")
-            well = self._answer(release, 1)
-            if well:
-                answered[release] = answered.get(release, 0) + well
+            for by, well in self._answer(release, 1, session=session).items():
+                answered[by] = answered.get(by, 0) + well
+            if self.route is not None and self.route.mirror is not None:
+                self._mirror(release, int(self.random.random() < self.route.mirror.percent / 100))
         return answered
 
-    def send_bad(self, count: int) -> None:
+    def send_bad(self, count: int, *, session: str | None = None) -> None:
         for number in range(count):
-            self._answer(self._side(f"bad-{number}"), 1, error_share=1.0)
+            side = self._side(session or f"bad-{number}")
+            before, self.route = self.route, replace(self._routed(), retry_to=None)
+            self._answer(side, 1, error_share=1.0, session=session)
+            self.route = before
+
+    def _routed(self) -> Route:
+        assert self.route is not None
+        return self.route
 
     def _side(self, session: str) -> int:
         assert self.route is not None
@@ -238,6 +352,10 @@ class MemoryRouter(Router):
         self.world.newest_token = route.token
         before, self.world.route = self.world.route, route
         if before is None or before.shares != route.shares:
+            goes_on = before is not None and before.compares and route.compares
+            failed = self.world.epoch.failed() if goes_on else frozenset()
+            self.world.epoch = Epoch(failed_before=failed)
+        if before is None or replace(before, token=route.token) != route:
             self.world.change("route", route)
 
     def read(self, model: str) -> Route | None:
@@ -260,4 +378,19 @@ class MemoryTelemetry(Telemetry):
         if self.world.telemetry_failures:
             self.world.telemetry_failures -= 1
             raise RetryableEngineError("the counters were not had in time")
-        return dict(self.world.counters)
+        totals = dict(self.world.counters)
+        if not self.world.tells_sessions:
+            return totals
+        for release, (sessions, failed, slow) in self.world.epoch.arms.items():
+            totals[release] = replace(
+                totals.get(release, ArmCounters()),
+                sessions=sessions,
+                sessions_failed=failed,
+                sessions_slow=slow,
+            )
+        return totals
+
+    def pairs(self, model: str, baseline: int, candidate: int, after: float) -> tuple[Pair, ...]:
+        assert model == self.world.model
+        assert baseline != candidate
+        return tuple(pair for pair in self.world.mirrored if pair.at > after)

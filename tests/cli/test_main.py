@@ -24,6 +24,8 @@ COMMANDS = [
     "publish",
     "promote",
     "rollback",
+    "abort",
+    "skip",
     "pause",
     "resume",
     "history",

@@ -44,9 +44,13 @@ class LocalWorld:
         served = [self._door.rest(self._client, self.model, session=session) for _ in range(count)]
         return counts([one for one in served if one.status == 200])
 
-    def send_bad(self, count: int) -> None:
+    def send_bad(self, count: int, *, session: str | None = None) -> None:
         for _ in range(count):
-            assert self._door.rest(self._client, self.model, outcome=REFUSED).status == 400
+            one = self._door.rest(self._client, self.model, outcome=REFUSED, session=session)
+            assert one.status == 400
+
+    def fail(self, release: int) -> None:
+        self._door.supervisor.stop(f"revision-{self.model}-r{release}")
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

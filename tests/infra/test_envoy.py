@@ -11,8 +11,8 @@ import httpx
 import numpy as np
 import pytest
 
-from canary.ports import ArmCounters, RevisionState, Route, Share
-from infra.local import envoy_files, envoy_routes
+from canary.ports import ArmCounters, Mirror, RevisionState, Route, Share
+from infra.local import envoy_actions, envoy_files
 from infra.local.envoy_routes import route_table, routes_of
 from infra.local.ports import free_ports, is_free
 from registry.errors import PermanentEngineError, RetryableEngineError
@@ -282,7 +282,7 @@ def test_a_hanging_revision_shows_as_errors(
 ) -> None:
     from tritonclient.utils import InferenceServerException
 
-    monkeypatch.setattr(envoy_routes, "REQUEST_TIMEOUT", "0.5s")
+    monkeypatch.setattr(envoy_actions, "REQUEST_TIMEOUT", "0.5s")
     door.serve(model, 1)
     door.route(model, (1, 100))
     with client() as rest, grpc_client(door) as grpc:
@@ -361,6 +361,9 @@ def test_a_route_table_survives_its_own_encoding() -> None:
     routes = [
         Route("one", (Share(1, 95), Share(2, 5)), 3),
         Route("x" * 63, (Share(10, 100), Share(12, 0)), 2**40),
+        Route("copied", (Share(4, 100),), 5, mirror=Mirror(7, 25)),
+        Route("saved", (Share(4, 90), Share(7, 10)), 5, retry_to=4),
+        Route("both", (Share(4, 90), Share(7, 10)), 5, Mirror(8, 1), 4),
     ]
     table = json.loads(json.dumps(route_table(routes)))
     assert routes_of(table) == {route.model: route for route in routes}

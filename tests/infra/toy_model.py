@@ -30,6 +30,7 @@ class TritonPythonModel:
         self.transcript = behaviour.get("transcript", f"release {self.release}")
         self.numbered = behaviour.get("numbered", False)
         self.answers = 0
+        self.diary = Path(behaviour["diary"]) if "diary" in behaviour else None
 
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
@@ -45,6 +46,9 @@ class TritonPythonModel:
         if outcome == 3:
             os._exit(1)
         parameters = json.loads(request.parameters() or "{}")
+        if self.diary:
+            with self.diary.open("a") as diary:
+                diary.write(json.dumps([self.release, parameters]) + "\n")
         self.answers += 1
         words = [self.transcript, parameters.get("x-session-id"), parameters.get("note")]
         words += [f"answer {self.answers}"] if self.numbered else []

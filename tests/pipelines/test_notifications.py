@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from canary.rollout import Step
 from infra import webhook
 from pipelines import notifications
 from pipelines.assembly import Platform
@@ -24,7 +25,7 @@ from pipelines.notifications import SENT, notifying
 from registry.errors import UserError
 from registry.workspace import Workspace
 from tests.canary.world import Behaviour, MemoryWorld
-from tests.rollout.stage import MODEL, QUICK, Stage
+from tests.rollout.stage import MODEL, QUICK, Stage, always
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,6 +183,25 @@ def test_a_rollback_is_told_when_decided_and_when_done(scene: Scene, receiver: R
     assert "more errors" in json.loads(receiver.posts[0][1])["data"]["reason"]
 
 
+def test_a_step_that_waits_says_so_once(scene: Scene, receiver: Receiver) -> None:
+    scene.points_to(receiver.url)
+    steps = (Step(weight=10, hold_s=1, manual=True), Step(weight=100))
+    plan = QUICK.model_copy(update={"steps": steps})
+    stage = scene.stage
+
+    def let_go_on() -> None:
+        rollout = stage.serving.rollout
+        if rollout is not None and rollout.waits and stage.world.now - (rollout.held_from or 0) > 4:
+            body = {"step": rollout.step, "role": ""}
+            stage.journal.append(MODEL, "resume-requested", body, actor="ann", at=stage.world.now)
+
+    promote = stage.controller(sleep=always(stage, let_go_on)).promote
+    scene.told(lambda: promote(MODEL, 2, plan))
+    holds = [e for e in stage.entries() if e.body.get("rule") == "waits for a person"]
+    assert len(holds) > 1
+    assert receiver.events == ["waiting", "promoted", "settled"]
+
+
 def test_only_what_was_asked_for_is_told(scene: Scene, receiver: Receiver) -> None:
     scene.points_to(receiver.url, "events = ['promoted']\n")
     scene.told()
@@ -255,13 +275,13 @@ def test_what_a_killed_command_did_not_send_is_sent_by_the_next(
     scene: Scene, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.points_to(receiver.url)
-    receiver.hangs = threading.Event()
+    held = receiver.hangs = threading.Event()
     with monkeypatch.context() as killed:
         killed.setattr(notifications, "CLOSING_S", 0.5)
         scene.told()
     assert receiver.events == ["advanced"]
     assert scene.records == []
-    receiver.hangs, held = None, receiver.hangs
+    receiver.hangs = None
     scene.told(lambda: None)
     held.set()
     assert receiver.events[-3:] == ["advanced", "promoted", "settled"]

@@ -117,7 +117,9 @@ class CrashingRouter(Router):
         return self._router.read(model)
 
 
-def crashing_controller(stage: Stage, points: Points) -> Controller:
+def crashing_controller(
+    stage: Stage, points: Points, *, sleep: Callable[[float], None] | None = None
+) -> Controller:
     return Controller(
         CrashingJournal(stage.journal, points),  # type: ignore[arg-type] # appends and reads only
         CrashingLeases(stage.journal, points),
@@ -125,7 +127,7 @@ def crashing_controller(stage: Stage, points: Points) -> Controller:
         CrashingRouter(stage.world.router, points),
         stage.world.telemetry,
         clock=stage.world.clock,
-        sleep=stage.world.sleep,
+        sleep=sleep or stage.world.sleep,
         actor="crashing",
         aliases=lambda *alias: stage.aliases.append(alias),
     )

@@ -15,7 +15,7 @@ from registry.lease import Leases
 from tests.canary.world import MemoryWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -64,6 +64,7 @@ class Stage:
         router: Router | None = None,
         telemetry: Telemetry | None = None,
         sleep: Callable[[float], None] | None = None,
+        roles: Callable[[str], Collection[str]] = lambda _: (),
     ) -> Controller:
         return Controller(
             self.journal,
@@ -75,6 +76,7 @@ class Stage:
             sleep=sleep or self.world.sleep,
             actor=actor,
             on_event=self.lines.append,
+            roles=roles,
             aliases=lambda *alias: self.aliases.append(alias),
         )
 

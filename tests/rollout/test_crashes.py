@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from canary.rollout import Observation, Outcome, RolloutPlan, Step, advance, decide
-from canary.states import ModelServing
+from canary.states import ModelServing, Phase
 from registry.errors import FencedError
 from tests.canary.world import Behaviour, MemoryWorld
 
 from .crashing import Killed, Points, crashing_controller
-from .stage import MODEL, Stage
+from .stage import MODEL, Stage, always
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,12 +32,26 @@ PLAN = RolloutPlan(
     load_timeout_s=2,
 )
 
+STEPS = RolloutPlan(
+    steps=(
+        Step(shadow=100, hold_s=0.25, min_pairs=20),
+        Step(weight=20, hold_s=1000),
+        Step(weight=50, hold_s=0.25, min_requests=20, manual=True, who=("ann",)),
+        Step(weight=100),
+    ),
+    bake_s=0.5,
+    no_traffic_s=5,
+    load_timeout_s=2,
+)
+"""All that can be crossed: copies, a step that only skipping ends, and somebody's word."""
+
 GOOD = Behaviour()
 BAD = Behaviour(error_share=0.5)
 BROKEN = Behaviour(fails=True)
 UNFIT = Behaviour(unfit=True)
 
 STRIDE = 3
+LONG_STRIDE = 5
 
 ENDS = {
     "good": (GOOD, {Outcome.SETTLED}),
@@ -129,6 +144,45 @@ def test_killed_twice_while_the_world_changes(data: st.DataObject) -> None:
         check_end(stage, {Outcome.SETTLED, Outcome.ROLLED_BACK, Outcome.REJECTED})
 
 
+def give_word(stage: Stage) -> None:
+    """What people ask of `STEPS`: skip the second step, and let the third go on."""
+    rollout = stage.serving.rollout
+    if rollout is None or rollout.phase is not Phase.SHIFTING:
+        return
+    if rollout.step == 1 and rollout.skip is None:
+        stage.controller("bob").skip(MODEL, "seen enough")
+    if rollout.waits and not rollout.approved_by:
+        stage.controller("ann").resume(MODEL)
+
+
+@pytest.mark.parametrize("worse", [GOOD, Behaviour(empty_share=0.5)], ids=["good", "empty"])
+def test_killed_at_every_point_of_shadow_skip_and_word(tmp_path: Path, worse: Behaviour) -> None:
+    point = total = 1
+    crossed: set[str] = set()
+    while point <= total:
+        folder = tmp_path / str(point)
+        folder.mkdir()
+        stage = served_stage(folder)
+        stage.world.behaviours[2] = worse
+        sleep = always(stage, partial(give_word, stage))
+        points = Points(at=point, act=lambda: points.kill())  # noqa: B023, PLW0108 - run at once
+        try:
+            crashing_controller(stage, points, sleep=sleep).promote(MODEL, 2, STEPS)
+        except Killed:
+            total = point + LONG_STRIDE
+        crossed.add(points.names[-1])
+        point += LONG_STRIDE
+        if stage.serving.rollout is None and len(stage.serving.history) == 1:
+            continue  # killed before the rollout began
+        stage.world.sleep(61)
+        stage.controller("after", sleep=sleep).run(MODEL)
+        check_end(stage, {Outcome.SETTLED} if worse is GOOD else {Outcome.REJECTED})
+        assert stage.serving.mirror is None
+        assert stage.kinds().count("step-skipped") == (worse is GOOD)
+    assert point > 15
+    assert len(crossed) > 4
+
+
 def restart_machine(world: MemoryWorld) -> None:
     world.vanish()
     world.restart_router()
@@ -183,11 +237,15 @@ def test_taken_over_at_every_point_it_does_nothing_more(tmp_path: Path) -> None:
     assert point > 15
 
 
+@pytest.mark.parametrize("plan", [PLAN, STEPS], ids=["plain", "steps"])
 @pytest.mark.parametrize("scenario", ENDS)
-def test_decisions_replay_from_the_journal(tmp_path: Path, scenario: str) -> None:
+def test_decisions_replay_from_the_journal(
+    tmp_path: Path, scenario: str, plan: RolloutPlan
+) -> None:
     stage = served_stage(tmp_path)
     stage.world.behaviours[2] = ENDS[scenario][0]
-    stage.controller().promote(MODEL, 2, PLAN)
+    sleep = always(stage, partial(give_word, stage))
+    stage.controller(sleep=sleep).promote(MODEL, 2, plan)
     serving, replayed = ModelServing(MODEL), 0
     for entry in stage.entries():
         if entry.kind == "decided":

@@ -124,7 +124,7 @@ def test_a_live_release_that_will_not_serve_again_calls_a_person(served: Stage) 
 
 
 def test_a_candidate_that_vanishes_is_started_and_admitted_again(served: Stage) -> None:
-    served.world.requests_per_s = 100  # so few that no block fills up with unanswered requests
+    served.world.requests_per_s = 20  # so few that no block fills up with unanswered requests
     vanished = after(served, 5, lambda: served.world.vanish(2))
     assert served.controller(sleep=vanished).promote(MODEL, 2, QUICK).outcome == "settled"
     assert [call for call in served.world.calls if call[0] == "start"] == [("start", 2)] * 2
