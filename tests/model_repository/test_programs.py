@@ -16,7 +16,7 @@ from pipelines.conversion.kinds import KINDS
 PROGRAMS = Path(building.__file__).parent / "programs"
 FILES = sorted(PROGRAMS.rglob("*.py"))
 ALLOWED = {"numpy", "pyarrow", "tokenizers", "onnxruntime", "openvino", "sentencepiece"}
-ENTRIES = {"model.py", "stream_model.py", "entry.py", "network.py", "devices.py"}
+ENTRIES = {"model.py", "stream_model.py", "entry.py", "engine.py", "network.py", "devices.py"}
 """Modules that only Triton runs."""
 ENTRY_ONLY = {"triton_python_backend_utils", "serving"}
 
@@ -42,9 +42,9 @@ def test_imports(path: Path) -> None:
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_module_imports_in_the_serving_environment(tmp_path: Path, kind: str) -> None:
-    files = building._program_files(KINDS[kind])
+@pytest.mark.parametrize("program", sorted({kind.program for kind in KINDS.values()} | {"vllm"}))
+def test_every_module_imports_in_the_serving_environment(tmp_path: Path, program: str) -> None:
+    files = building._program_files(program)
     for name, path in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_bytes(path.read_bytes())
@@ -53,9 +53,9 @@ def test_every_module_imports_in_the_serving_environment(tmp_path: Path, kind: s
         for name in files
         if name.startswith("serving/") and Path(name).name not in ENTRIES
     ]
-    program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    imports = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
     done = subprocess.run(
-        [str(SERVING.python), "-W", "error", "-c", program, *modules],
+        [str(SERVING.python), "-W", "error", "-c", imports, *modules],
         cwd=tmp_path,
         capture_output=True,
         text=True,

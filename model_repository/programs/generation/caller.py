@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _LOOK_S = 0.2
-"""How often clients are asked whether they are still there, and a lost engine is looked for."""
+"""How often clients are asked whether they are still there: each asking costs Triton time."""
+_CONNECT_S = 0.05
+"""How often an engine is looked for that is not there yet, or not any more."""
 
 
 class Inquiry(ABC):
@@ -73,7 +75,7 @@ class Caller:
             connection = self._connection or self._connect()
             if connection is None:
                 self._refuse_all()
-                time.sleep(_LOOK_S)
+                time.sleep(_CONNECT_S)
                 continue
             try:
                 message = connection.recv_bytes() if connection.poll(_LOOK_S) else None
