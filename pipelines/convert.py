@@ -18,9 +18,9 @@ from pipelines.conversion.footprint import measure as measure_footprint
 from pipelines.conversion.kind import Recipe
 from pipelines.conversion.kinds import kind_of
 from pipelines.conversion.recipes import recipe_key, recipe_of
-from pipelines.data import gate_dataset
+from pipelines.data import gate_dataset, load_dataset
 from pipelines.model_config import ModelConfig, load_model_config
-from pipelines.scoring import load_dataset, questions
+from pipelines.scoring import questions
 from pipelines.stages import Stages, announce
 from registry.errors import UserError
 from registry.prefetch import prefetch

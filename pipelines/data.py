@@ -21,6 +21,7 @@ from pipelines.set_records import load_recorded
 from registry.errors import IntegrityError, RetryableEngineError, SluiceError, UserError
 from registry.files import make_folder, staged_folder
 from registry.manifest import hash_file, is_digest, list_files
+from validation.dataset import Dataset
 from validation.manifest_lines import HEADER_NAME, MANIFEST_NAME, TextRow, parse_header, parse_rows
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from pipelines.model_config import ModelConfig
     from registry.catalog import VariantRecord
     from registry.workspace import Workspace
-    from validation.dataset import Dataset
 
 FETCH_TIMEOUT_S = 1800.0
 """How long a command waits for another one that fetches the same set."""
@@ -47,6 +47,15 @@ def gate_dataset(platform: Platform, config: ModelConfig) -> Dataset:
     pin = config.gate
     folder = platform.workspace.root / pin.dataset
     dataset = pinned_set(platform.workspace, folder, pin.sha256, pin.revision)
+    return _of_its_kind(config, dataset, folder)
+
+
+def load_dataset(config: ModelConfig, folder: Path, sha256: str | None = None) -> Dataset:
+    """Read a set that models of this kind answer. Raises UserError for another, or as it does."""
+    return _of_its_kind(config, Dataset.load(folder, sha256), folder)
+
+
+def _of_its_kind(config: ModelConfig, dataset: Dataset, folder: Path) -> Dataset:
     wanted = kind_of(config.kind).dataset
     if dataset.kind != wanted:
         raise UserError(

@@ -9,9 +9,10 @@ from prefect import flow
 
 from pipelines.assembly import Platform
 from pipelines.convert import chosen_artifact
+from pipelines.data import load_dataset
 from pipelines.gate import chosen_variant
 from pipelines.model_config import load_model_config
-from pipelines.scoring import load_dataset, score
+from pipelines.scoring import score
 from pipelines.stages import Stages
 from registry.errors import PermanentEngineError
 from registry.workspace import Workspace

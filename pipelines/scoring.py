@@ -25,9 +25,7 @@ from pipelines.assembly import Platform, require_environment
 from pipelines.conversion.kinds import kind_of
 from pipelines.model_config import ModelConfig, load_model_config
 from pipelines.stages import announce
-from registry.errors import UserError
 from validation.cleaning import measured
-from validation.dataset import Dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     from infra.local.private_revision import PrivateRevision
     from model_repository.config import Batching
     from validation.answers import Answer
-    from validation.dataset import Utterance
+    from validation.dataset import Dataset, Utterance
 
 ANSWERS = "answers"
 """Folder of the stores in the workspace's state."""
@@ -115,17 +113,6 @@ def score(platform: Platform, model: str, variant_digest: str, dataset: Dataset)
         load_s=round(sum(part.load_s for part in parts), 3),
         score_s=round(sum(part.score_s for part in parts), 3),
     )
-
-
-def load_dataset(config: ModelConfig, folder: Path, sha256: str | None = None) -> Dataset:
-    """Read a set that models of this kind answer. Raises UserError for another, or as it does."""
-    dataset = Dataset.load(folder, sha256)
-    wanted = kind_of(config.kind).dataset
-    if dataset.kind != wanted:
-        raise UserError(
-            f"is a {dataset.kind} set; {config.kind} answers {wanted} sets", where=str(folder)
-        )
-    return dataset
 
 
 def questions(

@@ -32,8 +32,9 @@ from pipelines.convert import (
     limits_of,
     recipe_key_of,
 )
+from pipelines.data import load_dataset
 from pipelines.model_config import load_model_config
-from pipelines.scoring import load_dataset, score_folder
+from pipelines.scoring import score_folder
 from pipelines.stages import Stages, announce
 from registry.errors import EngineError, SluiceError, UserError
 from registry.files import canonical_json, write_atomic

@@ -17,8 +17,9 @@ from prefect.cache_policies import NO_CACHE
 
 from pipelines.answer_store import AnswerStore, Progress
 from pipelines.assembly import Platform
+from pipelines.data import load_dataset
 from pipelines.model_config import load_model_config
-from pipelines.scoring import Case, Scored, load_dataset, score_part
+from pipelines.scoring import Case, Scored, score_part
 from registry.errors import UserError
 from registry.workspace import Workspace
 

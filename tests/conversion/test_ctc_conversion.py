@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import struct
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,8 @@ from pipelines.conversion.ctc_speech.kind import KIND
 from pipelines.conversion.recipes import recipe_of
 from registry.errors import PermanentEngineError, UserError
 
+from . import ctc_checkpoints as ctc
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,21 +29,6 @@ GRAPH = {"onnx": {"network.onnx"}, "openvino": {"network.xml", "network.bin"}}
 BESIDE = {"preprocessor.json", "decoding.json", "characters.json", "network.json", "variant.json"}
 RECIPES = {recipe.variant: recipe for recipe in KIND.recipes}
 FLOATING = ("onnx-fp32", "onnx-fp16", "openvino-fp16")
-
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-ctc = _load(HERE / "ctc_checkpoints.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +14,12 @@ from pipelines.conversion.ctc_speech.source import ALLOWED, REQUIRED, facts, ins
 from pipelines.conversion.ctc_speech.vocabulary import characters
 from registry.errors import UserError
 
+from . import ctc_checkpoints as ctc
+
 HERE = Path(__file__).resolve().parent
 ARCHITECTURES = ("whisper", "wav2vec2")
 
 either = pytest.mark.parametrize("architecture", ARCHITECTURES)
-
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-ctc = _load(HERE / "ctc_checkpoints.py")
 
 
 @pytest.fixture

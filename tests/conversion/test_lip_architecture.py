@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,27 +13,14 @@ from pipelines.conversion.lip_reading.architecture import check_architecture
 from pipelines.conversion.lip_reading.source import inspect
 from registry.errors import UserError
 
+from . import lip_folders as lips
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Change = Callable[[dict[str, Any]], Any]
 
 HERE = Path(__file__).resolve().parent
-
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-lips = _load(HERE / "lip_folders.py")
 
 
 @pytest.fixture

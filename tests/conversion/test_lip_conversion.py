@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-import sys
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +14,8 @@ from infra.environments.locks import KERAS, SERVING
 from pipelines.conversion.lip_reading.kind import KIND
 from pipelines.conversion.recipes import recipe_of
 from registry.errors import PermanentEngineError, UserError
+
+from . import lip_folders as lips
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,21 +36,6 @@ SIZES = {
     "openvino-int8-full": 0.3,
 }
 """Largest size of each variant, as a share of the first one's."""
-
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-lips = _load(HERE / "lip_folders.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +13,9 @@ from pipelines.conversion.lip_reading.kind import KIND
 from pipelines.conversion.lip_reading.source import ALLOWED, facts, inspect
 from registry.errors import UserError
 
+from . import lip_folders as lips
+
 HERE = Path(__file__).resolve().parent
-
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-lips = _load(HERE / "lip_folders.py")
 
 
 @pytest.fixture

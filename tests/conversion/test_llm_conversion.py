@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,8 @@ import pytest
 
 from pipelines.conversion.llm.kind import KIND
 from registry.errors import UserError
+
+from . import text_checkpoints as text
 
 if TYPE_CHECKING:
     from pipelines.conversion.child import ConvertedVariant
@@ -23,21 +23,6 @@ HERE = Path(__file__).resolve().parent
 GRAPH = {"onnx": {"decoder.onnx"}, "openvino": {"decoder.xml", "decoder.bin"}}
 BESIDE = {"tokenizer.json", "generation.json", "variant.json"}
 RECIPES = {recipe.variant: recipe for recipe in KIND.recipes}
-
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-text = _load(HERE / "text_checkpoints.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +17,11 @@ from pipelines.conversion.llm.source import inspect
 from pipelines.conversion.recipes import recipe_of
 from registry.errors import UserError
 
+from . import text_checkpoints as text
+
 HERE = Path(__file__).resolve().parent
 
 
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-text = _load(HERE / "text_checkpoints.py")
 PACKED = {
     "model.embed_tokens.weight": [5, 4],
     "lm_head.weight": [5, 4],

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import struct
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,8 @@ import pytest
 
 from pipelines.conversion.translation.kind import KIND
 from registry.errors import PermanentEngineError, UserError
+
+from . import text_checkpoints as text
 
 if TYPE_CHECKING:
     from pipelines.conversion.child import ConvertedVariant
@@ -29,21 +29,6 @@ BESIDE = {"source.spm", "target.spm", "vocab.json", "generation.json", "variant.
 RECIPES = {recipe.variant: recipe for recipe in KIND.recipes}
 COMPARE = HERE / "compare_padded_rows.py"
 QUICK = ("onnx-fp32", "onnx-fp16", "onnx-int8")
-
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-text = _load(HERE / "text_checkpoints.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +14,9 @@ from pipelines.conversion.translation.kind import KIND
 from pipelines.conversion.translation.source import MARIAN, inspect
 from registry.errors import UserError
 
+from . import text_checkpoints as text
+
 HERE = Path(__file__).resolve().parent
-
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-text = _load(HERE / "text_checkpoints.py")
 
 
 @pytest.fixture
