@@ -4,9 +4,12 @@ In one run, in turn: the gate's own path (clips read, hashed and decoded from di
 private revision, answers read back) and the release's own program in a loop over the same clips in
 batches of the same size, decoded beforehand, with no server around it. The order turns every round.
 
-`python -m benchmarks.evaluation [--kind KIND] [--variant VARIANT]` prints one JSON object on its
-last line: `gate_rps` and `bare_rps`, the median answers a second of each side, `ratio`, the median
-over rounds of gate by bare, the rounds themselves, and the load of the machine.
+`python -m benchmarks.evaluation [--kind KIND] [--variant VARIANT] [--layers N]` prints one JSON
+object on its last line: `gate_rps` and `bare_rps`, the median answers a second of each side,
+`ratio`, the median over rounds of gate by bare, the rounds themselves, and the load of the machine.
+What a request costs beside the model is the same for every model, so the ratio says how small the
+model is: with `--layers` the example of Whisper says the same words through as many layers as a
+real one has.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=[*KINDS], default="whisper")
     parser.add_argument("--variant", help="default: the one of benchmarks.serving")
     parser.add_argument("--converted", type=Path, help="folder of the variant; default: made here")
+    parser.add_argument("--layers", type=int, help="of Whisper; default: the example's own 2")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
     silence()
@@ -59,9 +63,13 @@ def main() -> None:
     dataset = Dataset.load(GRID / "data" / evaluation)
     with tempfile.TemporaryDirectory(prefix="sluice-evaluation-") as folder:
         work = Path(folder)
-        source = arguments.converted or _convert(arguments.kind, GRID / "models" / model, variant)
+        checkpoint = GRID / "models" / model
+        if arguments.layers:
+            checkpoint = _deepened(checkpoint, work / "checkpoint", arguments.layers)
+        source = arguments.converted or _convert(arguments.kind, checkpoint, variant)
         result = _measure(arguments.kind, model, source, dataset, work, arguments.rounds)
-    print(json.dumps({"kind": arguments.kind, "variant": variant, **result}))
+    named = {"kind": arguments.kind, "variant": variant, "layers": arguments.layers}
+    print(json.dumps(named | result))
 
 
 def _measure(
@@ -144,6 +152,13 @@ def _bare_request(
         "seconds": BARE_SECONDS,
         "options": dict(batching.options),
     }
+
+
+def _deepened(source: Path, target: Path, layers: int) -> Path:
+    script = Path(__file__).with_name("deeper_whisper.py")
+    python = CONVERTERS[kind_of("whisper").environment].python
+    subprocess.run([str(python), str(script), str(source), str(target), str(layers)], check=True)
+    return target
 
 
 def _convert(kind: str, source: Path, variant: str) -> Path:

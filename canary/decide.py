@@ -127,8 +127,9 @@ def _while_baking(case: Case) -> Decision:
     trouble, rule = case.trouble_of_candidate(), BY_HEALTH
     if not trouble and case.serving.failure:
         trouble, rule = case.serving.failure, BY_ENGINE
-    if not trouble and case.evidence.harmful:
-        trouble, rule = case.evidence.harmful, BY_EVIDENCE_OF_HARM
+    if not trouble:
+        trouble = case.evidence.harmful or case.evidence.sick
+        rule = BY_EVIDENCE_OF_HARM if trouble else rule
     if rollout.baseline is None and (not trouble or rule == BY_EVIDENCE_OF_HARM):
         trouble, rule = trouble or _too_slow(case), BY_LIMITS
     if trouble and rollout.baseline is None:

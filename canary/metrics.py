@@ -116,11 +116,21 @@ class Evidence:
 
     @property
     def harmful(self) -> str:
-        """Why the candidate is to be turned back, empty when nothing says so."""
+        """Why the candidate is worse than the baseline, empty when nothing says so."""
         for metric, comparison in self._compared().items():
             if comparison.harm.reaches(self.plan.alpha_of(metric)):
                 what = _WORDS[metric].format(self.plan.slow_ms)
                 return f"more {what} than the baseline ({self._rates(metric)})"
+        return ""
+
+    @property
+    def sick(self) -> str:
+        """Why a candidate that answers alone is to be turned back, empty when nothing says so.
+
+        It compares with nothing, so it is no reason while the baseline answers too: an outage of
+        both would turn back a candidate that is as good, for the baseline, with more good answers
+        to its name, is seen to be sick later.
+        """
         if self.sick_candidate.reaches(self.plan.alpha_of("sick")):
             return f"errors beyond {self.plan.sick_share:.0%} of its requests"
         return ""

@@ -17,8 +17,8 @@ from canary.ports import SLOW_LIMITS_MS
 
 Metric = Literal["errors", "slow", "sick", "empty", "fallbacks", "pairs"]
 """What may turn a candidate back: `errors`, `slow`, `empty` answers and `fallbacks` beyond the
-baseline's rate, `sick`, an error share beyond `sick_share` whatever the baseline does, and `pairs`,
-bad answers to the same inputs in shadow steps."""
+baseline's rate, `sick`, an error share beyond `sick_share` of a candidate that answers alone, and
+`pairs`, bad answers to the same inputs in shadow steps."""
 
 COMPARED: tuple[Metric, ...] = ("errors", "slow")
 """Metrics of traffic that harm beyond the margin can be ruled out for."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 HARM_ERRORS, HARM_SLOW, SAFE_ERRORS, SAFE_SLOW, SICK_CANDIDATE, SICK_BASELINE = range(6)
 HARMS = (HARM_ERRORS, HARM_SLOW, SICK_CANDIDATE)
-"""Tests that turn a candidate back."""
+"""Tests that say something against a candidate."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ class Fleet:
         acts = self.log_e >= self._acts_at
         sick_baseline = self._active & ~promoted & acts[SICK_BASELINE]
         self._halted |= sick_baseline
-        harmful = self._active & ~sick_baseline & acts[list(HARMS)].any(axis=0)
+        harmful = acts[HARM_ERRORS] | acts[HARM_SLOW] | (promoted & acts[SICK_CANDIDATE])
+        harmful &= self._active & ~sick_baseline
         self.seconds[harmful] = now
         self.bound[harmful] = 0
         doubt = (self.log_e >= self._acts_at / 2)[list(HARMS)].any(axis=0)

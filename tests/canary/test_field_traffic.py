@@ -77,7 +77,7 @@ def by_the_core(trace: Trace, run: int, plan: RolloutPlan) -> float:
             evidence, answers = evidence.after(block), answers + block.candidate.requests
             block, opened = Block(), end
         assert not evidence.baseline_sick
-        if evidence.harmful:
+        if evidence.harmful or (last and evidence.sick):
             return float(end)
         enough = answers + block.candidate.requests >= max(plan.steps[step].min_requests, 10)
         enough |= answers + block.candidate.requests >= 10 and evidence.harmless
@@ -86,6 +86,16 @@ def by_the_core(trace: Trace, run: int, plan: RolloutPlan) -> float:
             evidence = evidence.after(block)
             block, opened, held_from, answers, step = Block(), end, end, 0, step + 1
     return math.inf
+
+
+def test_an_outage_of_both_arms_turns_no_candidate_back_while_both_answer() -> None:
+    """The candidate is seen to be sick first, for the baseline has more good answers."""
+    well = Block(ArmCounters(20), ArmCounters(1980))
+    outage = Block(ArmCounters(100, 90), ArmCounters(1900, 1710))
+    evidence = Evidence.none(RolloutPlan()).after(well).after(outage)
+    assert evidence.sick
+    assert not evidence.baseline_sick
+    assert not evidence.harmful
 
 
 def gained(counts: Counts, weight: int) -> Block:
