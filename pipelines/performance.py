@@ -57,7 +57,7 @@ class Extent:
         is_asked = policy.budgets.p99_ms is not None
         return cls(
             requests=max(_REQUESTS, wanted + wanted // 4) if is_asked else _REQUESTS,
-            seconds=120.0 if is_asked else 20.0 if policy.budgets.named() else 5.0,
+            seconds=120.0 if is_asked else 20.0 if policy.budgets.named() else 2.0,
             rounds=requests_needed(0.5, policy.tail),
         )
 

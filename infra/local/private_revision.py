@@ -21,6 +21,7 @@ from infra.local.log_words import last_words
 from infra.local.revisions import new_endpoints
 from infra.local.shared_memory import region_prefix, remove_regions
 from registry.errors import PermanentEngineError, RetryableEngineError
+from registry.priority import give_way
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -134,6 +135,7 @@ class PrivateRevision:
         )
         # Known before anything can interrupt what follows, so that `_end` finds it.
         self._process = process
+        give_way(process.pid)
         if process.stdin is not None:
             process.stdin.write(json.dumps(description).encode() + b"\n")
             process.stdin.flush()

@@ -28,6 +28,7 @@ from registry.errors import (
     UserError,
 )
 from registry.files import canonical_json, disk_error, staged_folder
+from registry.priority import give_way
 from registry.quiet import QUIET_ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ def _wait(command: list[str], scratch: Path, words: IO[bytes], limits: Limits) -
         # Private writable memory: address space would count PyTorch's mapped libraries too.
         resource.prlimit(child.pid, resource.RLIMIT_DATA, (limits.memory_bytes,) * 2)
         resource.prlimit(child.pid, resource.RLIMIT_CORE, (0, 0))
+        give_way(child.pid)
         return child.wait(limits.seconds)
     except subprocess.TimeoutExpired as error:
         raise RetryableEngineError(
