@@ -48,14 +48,6 @@ def untrained(checkpoints: Any, shared: Path) -> Path:
     return target
 
 
-def test_every_variant_name_is_made_or_refused() -> None:
-    assert not set(KIND.variants) & set(KIND.refused)
-    for name, reason in KIND.refused.items():
-        with pytest.raises(UserError, match="does not suit voice-cleaning") as caught:
-            recipe_of(KIND.name, name)
-        assert reason in str(caught.value)
-
-
 @pytest.mark.engine
 @pytest.mark.parametrize("name", KIND.variants)
 def test_variant_is_complete(made: Mapping[str, ConvertedVariant], name: str) -> None:

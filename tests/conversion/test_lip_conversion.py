@@ -12,7 +12,6 @@ import pytest
 
 from infra.environments.locks import KERAS, SERVING
 from pipelines.conversion.lip_reading.kind import KIND
-from pipelines.conversion.recipes import recipe_of
 from registry.errors import PermanentEngineError, UserError
 
 from . import lip_folders as lips
@@ -56,14 +55,6 @@ def few(shared: Path) -> Path:
     rows = lips.rows(folder)[::26]
     lips.save_clips(path, {row["id"]: lips.clip(folder, row) for row in rows})
     return path
-
-
-def test_every_variant_name_is_made_or_refused() -> None:
-    assert not set(KIND.variants) & set(KIND.refused)
-    for name, reason in KIND.refused.items():
-        with pytest.raises(UserError, match="does not suit lip-reading") as caught:
-            recipe_of(KIND.name, name)
-        assert reason in str(caught.value)
 
 
 @pytest.mark.engine

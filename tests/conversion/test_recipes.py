@@ -91,6 +91,9 @@ def test_unknown_variant_lists_the_known_ones() -> None:
         recipe_of("whisper", "onnx-int4")
 
 
-def test_a_variant_that_cannot_work_is_refused_with_its_reason() -> None:
-    with pytest.raises(UserError, match="does not suit whisper: four bits are for language"):
-        recipe_of("whisper", "openvino-int4")
+@pytest.mark.parametrize("kind", KINDS)
+def test_variants_that_cannot_work_are_refused_with_their_reasons(kind: str) -> None:
+    for name, reason in KINDS[kind].refused.items():
+        with pytest.raises(UserError, match=f"does not suit {kind}: ") as caught:
+            recipe_of(kind, name)
+        assert reason in str(caught.value)
