@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-IDENTITY_COLUMNS = frozenset({"at", "session", "request", "model", "release", "variant", "hour"})
+IDENTITY_COLUMNS = frozenset(
+    {"at", "session", "request", "model", "release", "variant", "hour", "shadow", "pinned"}
+)
 """Columns that say which record it is: they change from window to window and are no drift."""
 
 

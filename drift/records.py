@@ -55,12 +55,20 @@ class Records:
 
 
 def read_records(
-    root: Path, model: str, *, release: int | None = None, since: float, until: float
+    root: Path,
+    model: str,
+    *,
+    release: int | None = None,
+    since: float,
+    until: float,
+    copies: bool = False,
 ) -> Records:
     """Every record of `model` with `since` <= at < `until` (UTC epoch seconds).
 
-    A log that does not exist yet has no records. Raises UserError for a name that is no model's
-    and for a time range that ends before it starts.
+    A request that was mirrored was asked once and stands in the log twice, so the records of its
+    copy are left out; with `copies` they are read too. A log that does not exist yet has no
+    records. Raises UserError for a name that is no model's and for a time range that ends before
+    it starts.
     """
     check_name(model)
     if not until > since:
@@ -69,7 +77,7 @@ def read_records(
     tables, skipped = [PREDICTION_SCHEMA.empty_table()], []
     absent: dict[int, set[str]] = {}
     for path, number in _parts(root, model, release, span):
-        result = _read(path, span)
+        result = _read(path, span, copies=copies)
         if isinstance(result, str):
             skipped.append(SkippedPart(path.relative_to(root).as_posix(), result))
             continue
@@ -104,7 +112,7 @@ def _parts(
     return found
 
 
-def _read(path: Path, span: tuple[datetime, datetime]) -> pa.Table | str:
+def _read(path: Path, span: tuple[datetime, datetime], *, copies: bool) -> pa.Table | str:
     """The part's records inside the span, or why they cannot be had.
 
     Parts are many and small (one a second), so each is read whole: a filter pushed into
@@ -116,8 +124,11 @@ def _read(path: Path, span: tuple[datetime, datetime]) -> pa.Table | str:
         if "at" not in table.column_names:
             return "it has no column `at`"
         at = table.column("at").cast(_TIME)
-        inside = pc.and_(pc.greater_equal(at, span[0]), pc.less(at, span[1]))
-        return table.filter(inside)
+        wanted = pc.and_(pc.greater_equal(at, span[0]), pc.less(at, span[1]))
+        if not copies and "shadow" in table.column_names:
+            shadow = pc.fill_null(table.column("shadow").cast(pa.bool_()), fill_value=False)
+            wanted = pc.and_(wanted, pc.invert(shadow))
+        return table.filter(wanted)
     except (pa.ArrowException, OSError) as error:
         return " ".join(str(error).split())[:200]
 

@@ -22,12 +22,19 @@ _PLAIN_PATH = r"^(?!/)(?!.*(?:^|/)\.{0,2}(?:/|\Z))[^\\\x00]+\Z"
 _ALWAYS = ("at", "model", "release", "latency_ms")
 """Columns of a prediction record that a refused request has too."""
 
+_PATTERNS: Mapping[str, tuple[str, str]] = {
+    "text_hash": (r"^[0-9a-f]{16}\Z", "a name of 16 hex digits, never a text"),
+    "script": (r"^[a-z]+\Z", "a script's name"),
+}
+"""Texts of a record, and what they must look like."""
+
 _LEAST_AND_MOST: Mapping[str, tuple[float | None, float | None]] = {
     "duration_s": (0, None),
     "rms": (0, None),
     "speech_ratio": (0, 1),
     "sample_rate": (1, None),
     "input_chars": (0, None),
+    "unknown_token_rate": (0, 1),
     "frames": (0, None),
     "brightness": (0, 1),
     "motion": (0, None),
@@ -36,6 +43,7 @@ _LEAST_AND_MOST: Mapping[str, tuple[float | None, float | None]] = {
     "chars_per_s": (0, None),
     "compression_ratio": (0, None),
     "average_log_probability": (None, 0),
+    "entropy": (0, None),
     "no_speech_probability": (0, 1),
     "input_rms": (0, None),
     "output_rms": (0, None),
@@ -97,8 +105,9 @@ def check_predictions_contract(table: pa.Table, schema: pa.Schema) -> ContractRe
     """Check a table of the prediction log against its schema and the ranges of its columns.
 
     Expected: at least one record, exactly the schema's columns in its types, time, model, release
-    and latency filled, values in their ranges where they are not null, and no NaN or infinity in
-    a column with a range. A failing row is named by its number in the table, from 0.
+    and latency filled, values in their ranges and texts of their pattern where they are not null,
+    and no NaN or infinity in a column with a range. A failing row is named by its number in the
+    table, from 0.
     """
     import pandas as pd
 
@@ -125,6 +134,11 @@ def check_predictions_contract(table: pa.Table, schema: pa.Schema) -> ContractRe
                 max_value=_HIGHEST if bounds[1] is None else bounds[1],
             )
             for name, bounds in _LEAST_AND_MOST.items()
+            if name in present and any(value is not None for value in columns[name])
+        ]
+        expectations += [
+            expect("ColumnValuesToMatchRegex", f"{name} is {what}", column=name, regex=pattern)
+            for name, (pattern, what) in _PATTERNS.items()
             if name in present and any(value is not None for value in columns[name])
         ]
     records = Expected("records", frame, tuple(expectations))

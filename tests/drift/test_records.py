@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from drift.columns import monitored_columns
 from drift.records import read_records
 from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA, PredictionLog
 from registry.errors import UserError
@@ -122,6 +123,19 @@ def test_another_type_is_cast_where_values_fit_and_named_where_not(tmp_path: Pat
     assert found.table.schema == PREDICTION_SCHEMA
     assert found.table.column("token_count").to_pylist() == [7]
     assert [item.columns for item in found.absent] == [("rms",)]
+
+
+def test_copies_are_left_out_unless_asked_for(tmp_path: Path) -> None:
+    shadow = pa.array([False, True, None])
+    write(tmp_path, part([HOUR + 1, HOUR + 2, HOUR + 3], shadow=shadow))
+    write(tmp_path, part([HOUR + 4]).drop_columns(["shadow"]), release=2)
+    found = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60)
+    assert found.table.column("shadow").to_pylist() == [False, None, None]
+    whole = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60, copies=True)
+    assert whole.table.column("shadow").to_pylist() == [False, True, None, None]
+    assert [item.columns for item in whole.absent] == [("shadow",)]
+    assert not {"shadow", "pinned"} & set(monitored_columns(PREDICTION_SCHEMA))
+    assert {"entropy", "fallback"} <= set(monitored_columns(PREDICTION_SCHEMA))
 
 
 def test_a_part_without_times_is_skipped(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def serving(
     with log.open("wb") as words:
         process = subprocess.Popen(
             triton.command_line(repository, MODEL, 1, endpoints, prefix),
-            env=triton.environment(predictions),
+            env=triton.environment(predictions, triton.text_key(log.parent)),
             stdout=words,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -35,22 +35,24 @@ def drawn(batch: int, frames: int, vocabulary: int, seed: int) -> NDArray[np.flo
     return logits.astype(np.float32)
 
 
-def plainly(logits: NDArray[np.float32], blank: int) -> tuple[list[int], float]:
+def plainly(logits: NDArray[np.float32], blank: int) -> tuple[list[int], float, float]:
     """One sound, frame by frame, in Python's own arithmetic."""
     tokens: list[int] = []
-    spoken: list[float] = []
-    silent: list[float] = []
+    spoken: list[tuple[float, float]] = []
+    silent: list[tuple[float, float]] = []
     before = blank
     for frame in logits.tolist():
         top = max(frame)
         chosen = frame.index(top)
-        score = -math.log(math.fsum(math.exp(value - top) for value in frame))
-        (silent if chosen == blank else spoken).append(score)
+        total = math.fsum(math.exp(value - top) for value in frame)
+        shares = [math.exp(value - top) / total for value in frame]
+        entropy = -math.fsum(share * math.log(share) for share in shares)
+        (silent if chosen == blank else spoken).append((-math.log(total), entropy))
         if chosen not in (blank, before):
             tokens.append(chosen)
         before = chosen
-    scores = spoken or silent
-    return tokens, math.fsum(scores) / len(scores)
+    scores, entropies = zip(*(spoken or silent), strict=True)
+    return tokens, math.fsum(scores) / len(scores), math.fsum(entropies) / len(entropies)
 
 
 @settings(max_examples=200, deadline=None)
@@ -62,10 +64,11 @@ def test_batch_equals_each_sound_written_plainly(
     blank = data.draw(st.integers(0, vocabulary - 1))
     logits = drawn(batch, frames, vocabulary, seed)
     for path, sound in zip(best_paths(logits, blank), logits, strict=True):
-        tokens, average = plainly(sound, blank)
+        tokens, average, entropy = plainly(sound, blank)
         assert list(path.tokens) == tokens
         assert path.average_log_probability == pytest.approx(average, abs=1e-5)
         assert path.average_log_probability <= 0
+        assert path.entropy == pytest.approx(entropy, abs=1e-5)
 
 
 @settings(max_examples=40, deadline=None)

@@ -22,22 +22,27 @@ def toy() -> Any:
     return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("toy_decoder.py"))))
 
 
-def one_by_one(engine: Any, sound: int, rules: Rules) -> tuple[tuple[int, ...], float, float]:
+def one_by_one(
+    engine: Any, sound: int, rules: Rules
+) -> tuple[tuple[int, ...], float, float, float]:
     """The same greedy decoding, written plainly for one sound."""
     tokens: list[int] = list(rules.prompt)
     scores: list[float] = []
+    entropies: list[float] = []
     while len(tokens) < rules.max_length:
         logits = engine.table[sound, len(tokens) - 1, tokens[-1]].astype(np.float64)
         logits = logits + (rules.allowed if scores else rules.allowed_at_start)
         best = int(logits.argmax())
-        scores.append(float(logits[best] - np.log(np.exp(logits).sum())))
+        shares = np.exp(logits) / np.exp(logits).sum()
+        scores.append(float(np.log(shares[best])))
+        entropies.append(-float(sum(p * np.log(p) for p in shares if p)))
         tokens.append(best)
         if best == rules.end_of_text:
             break
     first = engine.table[sound, 0, rules.prompt[0]].astype(np.float64)
     silence = float(np.exp(first[rules.no_speech]) / np.exp(first).sum())
     said = tuple(token for token in tokens[len(rules.prompt) :] if token != rules.end_of_text)
-    return said, float(np.mean(scores)), silence
+    return said, float(np.mean(scores)), silence, float(np.mean(entropies))
 
 
 @settings(max_examples=80, deadline=None)
@@ -54,13 +59,15 @@ def test_batch_equals_plain_greedy_decoding(
     limits = toy.rules(longest)
     decoded = decode(engine, limits, limits.options, toy.features(sounds))
     for sound, found in zip(sounds, decoded, strict=True):
-        said, average, silence = one_by_one(engine, sound, limits)
+        said, average, silence, entropy = one_by_one(engine, sound, limits)
         assert found.tokens == said
         assert found.average_log_probability == pytest.approx(average, abs=1e-5)
         assert found.average_log_probability <= 0
         assert found.no_speech_probability == pytest.approx(silence, abs=1e-6)
         ended = len(said) + len(limits.prompt) < limits.max_length
         assert found.chosen == len(said) + ended
+        assert found.is_cut_off is not ended
+        assert found.entropy == pytest.approx(entropy, abs=1e-5)
 
 
 def test_prompt_is_one_call_and_ended_sequences_leave(toy: Any) -> None:

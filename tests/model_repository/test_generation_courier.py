@@ -80,10 +80,10 @@ def test_a_stream_is_brought_in_pieces_that_add_up(courier: Courier) -> None:
     one, ear = job(), Ear()
     courier.add(one, ear)
     for token in range(1, 6):
-        one.add(token, -0.5, ends=False)
+        one.add(token, -0.5, 0.25, ends=False)
         courier.wake()
         wait(lambda token=token: len(ear.heard) == token)
-    one.add(0, -1.5, ends=True)
+    one.add(0, -1.5, 0.25, ends=True)
     courier.wake()
     assert ear.over.wait(WAIT_S)
     assert [answer.text for answer in ear.heard] == ["b", "bc", "bcd", "bcde", "bcdef", "bcdef"]
@@ -100,7 +100,7 @@ def test_a_whole_answer_is_brought_once(courier: Courier) -> None:
     one, ear = job(3), Ear(streamed=False)
     courier.add(one, ear)
     for token in (1, 2, 3):
-        one.add(token, -0.5, ends=False)
+        one.add(token, -0.5, 0.25, ends=False)
         courier.wake()
         time.sleep(0.01)
     assert ear.over.wait(WAIT_S)
@@ -118,7 +118,7 @@ def test_a_slow_way_out_makes_longer_pieces_not_a_queue(courier: Courier) -> Non
     one, ear = job(200), Slow()
     courier.add(one, ear)
     for number in range(200):
-        one.add(1 + number % 12, -0.5, ends=False)
+        one.add(1 + number % 12, -0.5, 0.25, ends=False)
         courier.wake()
         if number == 0:
             time.sleep(0.1)
@@ -137,7 +137,7 @@ def test_pieces_keep_their_pace() -> None:
     courier.add(one, ear)
     started = time.monotonic()
     while time.monotonic() - started < 0.45:
-        one.add(1, -0.5, ends=False)
+        one.add(1, -0.5, 0.25, ends=False)
         courier.wake()
         time.sleep(0.002)
     courier.close(WAIT_S)
@@ -183,8 +183,8 @@ def test_a_broken_way_out_stops_nobody_else() -> None:
     one, other, ear = job(), job(1), Ear()
     courier.add(one, Broken())
     courier.add(other, ear)
-    one.add(1, -0.5, ends=False)
-    other.add(1, -0.5, ends=False)
+    one.add(1, -0.5, 0.25, ends=False)
+    other.add(1, -0.5, 0.25, ends=False)
     courier.wake()
     assert ear.over.wait(WAIT_S)
     courier.close(WAIT_S)
@@ -199,7 +199,7 @@ def test_an_answer_that_cannot_be_written_is_told_so() -> None:
     courier = Courier(Texts(broken, ()), pace=Pace(0, 1))
     one, ear = job(1), Ear()
     courier.add(one, ear)
-    one.add(1, -0.5, ends=False)
+    one.add(1, -0.5, 0.25, ends=False)
     courier.wake()
     assert ear.over.wait(WAIT_S)
     courier.close(WAIT_S)

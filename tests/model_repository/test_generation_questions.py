@@ -102,7 +102,9 @@ def test_max_tokens_out_of_range_names_the_range(value: Any) -> None:
 
 def test_max_tokens_within_range_is_the_limit() -> None:
     for value in (1, 20):
-        assert ask("x", {"max_tokens": value}, rules(), encode) == Question(tuple(b"say: x"), value)
+        assert ask("x", {"max_tokens": value}, rules(), encode) == Question(
+            tuple(b"say: x"), value, is_limited=True
+        )
 
 
 def test_max_tokens_beyond_the_room_left_is_refused_rather_than_lowered() -> None:

@@ -46,28 +46,31 @@ def rules(vocabulary: int = TableEngine.VOCABULARY, end: int = TableEngine.END) 
     )
 
 
-def alone(engine: Any, rules: Rules, question: Question) -> tuple[list[int], float]:
+def alone(engine: Any, rules: Rules, question: Question) -> tuple[list[int], float, float]:
     """The same greedy choice, written plainly for one question."""
     following, state = engine.start([question.prompt])
     tokens: list[int] = []
     scores: list[float] = []
+    entropies: list[float] = []
     while True:
         logits, state = engine.step(following, state)
         row = (logits[0] + rules.allowed).astype(np.float64)
         best = int(row.argmax())
-        scores.append(float(row[best] - np.log(np.exp(row - row.max()).sum()) - row.max()))
+        shares = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+        scores.append(float(np.log(shares[best])))
+        entropies.append(-float(sum(p * np.log(p) for p in shares if p)))
         if best in rules.end:
             break
         tokens.append(best)
         if len(scores) == question.limit:
             break
         following = np.array([best])
-    return tokens, float(np.mean(scores))
+    return tokens, float(np.mean(scores)), float(np.mean(entropies))
 
 
 def check(job: Job, engine: Any, rules: Rules) -> None:
     """A job that has ended has the tokens of its question alone, or their beginning."""
-    tokens, average = alone(engine, rules, job.question)
+    tokens, average, entropy = alone(engine, rules, job.question)
     if job.progress.ending is Ending.CANCELLED:
         assert list(job.tokens()) == tokens[: len(job.tokens())]
         return
@@ -75,6 +78,8 @@ def check(job: Job, engine: Any, rules: Rules) -> None:
     assert list(job.tokens()) == tokens
     assert job.progress.token_count == len(tokens)
     assert job.progress.average_log_probability == pytest.approx(average, abs=1e-4)
+    assert job.progress.entropy == pytest.approx(entropy, abs=1e-4)
+    assert job.is_cut_off is (job.chosen == len(tokens) == job.question.limit)
 
 
 def finish(scheduler: Scheduler[Any], most: int = 500) -> int:
@@ -347,7 +352,7 @@ def test_logits_that_are_no_numbers_fail_their_row_only(value: float) -> None:
 
 def test_an_answer_ends_where_it_is_stopped() -> None:
     engine = TableEngine(3, -9.0)
-    whole, _ = alone(engine, rules(), asked(3, limit=30).question)
+    whole, _, _ = alone(engine, rules(), asked(3, limit=30).question)
 
     def is_stopped(tokens: Sequence[int]) -> bool:
         return list(tokens[-2:]) == whole[6:8]

@@ -27,6 +27,8 @@ toys = SimpleNamespace(NAN="\N{BIOHAZARD SIGN}", OUTSIDE="\N{SKULL AND CROSSBONE
 
 ANSWERS = {"llm": "completion", "translation": "translation"}
 TEXTS = ["hello", "bin blue", "place red at f two now", "a", "again again soon", "é ü", "now now"]
+MOST_TOKENS = 60
+"""What the toy llm writes at most, its end included."""
 LONG = "set white with " * 15
 """More than a prompt's columns that are computed at once."""
 ENDLESS = {"max_positions": 4900, "max_new_tokens": 4800, "bad_tokens": [256, 257], "stop": []}
@@ -298,7 +300,25 @@ def test_each_request_is_recorded_once(logged: tuple[Any, Path], way: str) -> No
     assert row["average_log_probability"] < 0
     assert row["empty"] is False
     assert row["error"] is None
+    assert row["script"] == "latin"
+    assert row["unknown_token_rate"] is None  # Bytes make any text.
+    assert row["entropy"] > 0
+    assert row["fallback"] in {True, False}
+    assert len(row["text_hash"]) == 16
+    assert (row["shadow"], row["pinned"], row["language"]) == (False, False, None)
     assert 0 < row["latency_ms"] < 20_000
+
+
+def test_only_an_answer_that_the_model_cut_off_is_a_fallback(logged: tuple[Any, Path]) -> None:
+    server, predictions = logged
+    (whole,) = server.ask(b"bin blue", headers={"x-session-id": "unlimited"})
+    fewer = max(1, int(whole["token_count"]) - 1)
+    server.ask(b"bin blue", headers={"x-session-id": "limited"}, parameters={"max_tokens": fewer})
+    (limited,) = rows(predictions, "limited")
+    assert limited["token_count"] == fewer
+    assert limited["fallback"] is False
+    (unlimited,) = rows(predictions, "unlimited")
+    assert unlimited["fallback"] is (unlimited["token_count"] == MOST_TOKENS)
 
 
 def test_refusals_are_recorded_and_those_who_only_look_are_not(logged: tuple[Any, Path]) -> None:

@@ -172,12 +172,13 @@ def test_request_with_several_rows(logged: tuple[Any, Path], triton: Any) -> Non
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_served_request_is_recorded_with_its_headers(
-    logged: tuple[Any, Path], protocol: str
+    logged: tuple[Any, Path], protocol: str, variants: dict[str, ConvertedVariant]
 ) -> None:
     server, predictions = logged
     waveform = (0.1 * np.ones(8_000)).astype(np.float32)
     name = f"headers-{protocol}"
     headers = {"x-session-id": name, "x-request-id": "r1", "x-other": "no"}
+    headers["x-sluice-shadow"] = "1"
     answer = server.ask(waveform, protocol=protocol, headers=headers)
     with pytest.raises(AssertionError, match="session"):
         assert_recorded(predictions, "session of nobody", timeout_s=0.0)
@@ -191,6 +192,12 @@ def test_served_request_is_recorded_with_its_headers(
         answer["average_log_probability"][0, 0], abs=1e-6
     )
     assert row["error"] is None
+    assert (row["shadow"], row["pinned"]) == (True, False)
+    rules = json.loads((variants["onnx-fp32"].folder / "decoding.json").read_bytes())
+    longest = rules["max_length"] - len(rules["prompt"])
+    assert row["fallback"] is (row["token_count"] == longest)
+    assert row["entropy"] > 0
+    assert (row["text_hash"] is None) is row["empty"]
     assert 0 < row["latency_ms"] < 10_000
     assert abs(row["at"].timestamp() - time.time()) < 60
 

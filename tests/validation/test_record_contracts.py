@@ -63,6 +63,7 @@ def records(count: int = 3, **changes: Any) -> pa.Table:
     row: dict[str, Any] = dict.fromkeys(PREDICTION_SCHEMA.names)
     row |= {"at": datetime(2026, 1, 1, tzinfo=UTC), "model": "m", "release": 1, "latency_ms": 2.5}
     row |= {"speech_ratio": 0.5, "average_log_probability": -0.1, "empty": False}
+    row |= {"text_hash": "0123456789abcdef", "script": "latin", "entropy": 0.5}
     rows = [dict(row) for _ in range(count)]
     if count:
         rows[-1] |= changes
@@ -85,6 +86,10 @@ def test_a_log_keeps_its_contract() -> None:
         ("latency_ms", None),
         ("at", None),
         ("release", 0),
+        ("unknown_token_rate", 1.1),
+        ("entropy", -0.1),
+        ("text_hash", "bin blue at f two"),
+        ("script", "Latin, mostly"),
     ],
 )
 def test_a_broken_record_is_named_by_its_number(column: str, value: object) -> None:

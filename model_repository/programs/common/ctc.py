@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .distributions import scores_and_entropies
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,11 +23,13 @@ class Path:
 
     `average_log_probability` is the mean natural logarithm of the chosen tokens' probabilities, at
     most 0, over the frames that did not choose the blank, so that silence around the speech does
-    not raise it; over all frames when every frame chose the blank.
+    not raise it; over all frames when every frame chose the blank. `entropy` is the mean over the
+    same frames of their distributions', in nats.
     """
 
     tokens: tuple[int, ...]
     average_log_probability: float
+    entropy: float
 
 
 def best_paths(logits: NDArray[np.float32], blank: int) -> list[Path]:
@@ -37,13 +41,14 @@ def best_paths(logits: NDArray[np.float32], blank: int) -> list[Path]:
     best = np.take_along_axis(logits, chosen[..., None], axis=-1)
     if not np.isfinite(best).all():
         raise RuntimeError("the model computed logits that are not numbers")
-    scores = -np.log(np.exp(logits - best).sum(-1, dtype=np.float64))
+    scores, entropies = scores_and_entropies(logits, best)
     spoken = chosen != blank
     fresh = spoken.copy()
     fresh[:, 1:] &= chosen[:, 1:] != chosen[:, :-1]
+    heard = spoken | ~spoken.any(-1, keepdims=True)
     return [
-        Path(
-            tuple(tokens[new].tolist()), float(score[heard if heard.any() else slice(None)].mean())
+        Path(tuple(tokens[new].tolist()), float(score[said].mean()), float(entropy[said].mean()))
+        for tokens, score, entropy, said, new in zip(
+            chosen, scores, entropies, heard, fresh, strict=True
         )
-        for tokens, score, heard, new in zip(chosen, scores, spoken, fresh, strict=True)
     ]

@@ -19,7 +19,7 @@ import triton_python_backend_utils as pb_utils
 from .answers import Answerer, Outcome, Settings
 from .devices import Devices
 from .network import connect
-from .records import PROBE, record
+from .records import is_probe, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +107,7 @@ class Program:
             return
         at = time.time()
         for call in calls[skipped:]:
-            if PROBE in call.parameters:
+            if is_probe(call.parameters):
                 continue
             for row, outcome in call.rows_and_outcomes():
                 self._log.append(

@@ -2,7 +2,8 @@
 
 A thread of its own writes, so that no request waits for a disk; when it cannot keep up, records
 are dropped and counted, never requests. Each part is staged under a hidden name and renamed, so a
-reader sees whole files only. No audio and no transcript is ever written.
+reader sees whole files only. No audio and no transcript is ever written; `text_hash` names an
+answer by a key that stays out of the log (see `fingerprint`).
 
 Layout: ROOT/model=NAME/release=N/hour=YYYYMMDDHH/part-PID-NANOSECONDS.parquet, hours in UTC.
 """
@@ -36,12 +37,17 @@ PREDICTION_SCHEMA = pa.schema(
         ("model", pa.string()),
         ("release", pa.int64()),
         ("variant", pa.string()),
+        ("shadow", pa.bool_()),
+        ("pinned", pa.bool_()),
         ("duration_s", pa.float64()),
         ("rms", pa.float64()),
         ("speech_ratio", pa.float64()),
         ("snr_db", pa.float64()),
         ("sample_rate", pa.int64()),
         ("input_chars", pa.int64()),
+        ("script", pa.string()),
+        ("unknown_token_rate", pa.float64()),
+        ("language", pa.string()),
         ("frames", pa.int64()),
         ("brightness", pa.float64()),
         ("motion", pa.float64()),
@@ -50,11 +56,14 @@ PREDICTION_SCHEMA = pa.schema(
         ("chars_per_s", pa.float64()),
         ("compression_ratio", pa.float64()),
         ("average_log_probability", pa.float64()),
+        ("entropy", pa.float64()),
         ("no_speech_probability", pa.float64()),
         ("input_rms", pa.float64()),
         ("output_rms", pa.float64()),
         ("empty", pa.bool_()),
         ("looping", pa.bool_()),
+        ("fallback", pa.bool_()),
+        ("text_hash", pa.string()),
         ("latency_ms", pa.float64()),
         ("error", pa.string()),
     ]
@@ -62,8 +71,17 @@ PREDICTION_SCHEMA = pa.schema(
 """One row a request. `at` is when its answer was ready; `latency_ms` is the time in the model's
 program, queueing not included. Sound, text and video have columns of their own, null for the
 others: `brightness` is the mean of the frames, 0 to 1, `motion` the mean absolute change from
-frame to frame; `input_chars` is the length of a text. A refused request has `error`, and null for
-what was not heard or answered; `error` is null otherwise."""
+frame to frame; `input_chars` is the length of a text, `script` what most of its letters belong to,
+`unknown_token_rate` the share of its tokens that stand for what the vocabulary lacks. A refused
+request has `error`, and null for what was not heard or answered; `error` is null otherwise.
+
+`shadow`: the request was a copy whose answer nobody got. `pinned`: its caller named the release.
+`language`: what the request, or else the model, decodes (Whisper with language tokens). `entropy`:
+the mean over the tokens, in nats, of the distributions that they were chosen from; null where one
+token is not chosen from one of them (beam search) or where the engine keeps it (vLLM). `fallback`:
+the program gave less than a whole answer, because the model came to its own longest one before it
+ended (Whisper, language models; a limit that the caller set is none); null where a program has no
+such thing (CTC, lip-reading, voice cleaning)."""
 
 _logger = logging.getLogger(__name__)
 

@@ -1,12 +1,14 @@
 """Signals of a text answer that need no reference: how much it repeats itself, how long it is.
 
-Used for the answer's outputs and the prediction log. Pure functions.
+Used for the answer's outputs and the prediction log. Pure but for the key of `text_hash`.
 """
 
 from __future__ import annotations
 
 import zlib
 from typing import TYPE_CHECKING, Any
+
+from .fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +38,17 @@ def is_looping(tokens: Sequence[int]) -> bool:
 
 
 def describe_text(
-    text: str, tokens: Sequence[int], average_log_probability: float
+    text: str,
+    tokens: Sequence[int],
+    average_log_probability: float,
+    *,
+    entropy: float | None = None,
+    fallback: bool | None = None,
 ) -> dict[str, Any]:
-    """The prediction log's fields of a text answer of these tokens."""
+    """The prediction log's fields of a text answer of these tokens.
+
+    `entropy` and `fallback` as the log has them; None where the program does not know.
+    """
     return {
         "length_chars": len(text),
         "token_count": len(tokens),
@@ -46,4 +56,7 @@ def describe_text(
         "average_log_probability": average_log_probability,
         "empty": not text,
         "looping": is_looping(tokens),
+        "entropy": entropy,
+        "fallback": fallback,
+        "text_hash": fingerprint(text),
     }

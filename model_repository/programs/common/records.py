@@ -1,4 +1,10 @@
-"""One served request as a prediction record: what was asked, what was answered, what it cost."""
+"""One served request as a prediction record: what was asked, what was answered, what it cost.
+
+**Who asked** is said by the front door, in a header that it sets on every request and that no
+caller can set: Triton appends headers to a request's parameters after those of its body, so of two
+of one name the front door's counts. The HTTP generate extension hands no headers on, so there it
+is not known, and the front door copies no such request.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,15 @@ if TYPE_CHECKING:
 
 PROBE = "x-sluice-probe"
 """Request parameter of those who only look (admission, attribution): they are not recorded."""
+
+MARK = "x-sluice-shadow"
+"""The front door's header: a request that the weights sent here, a copy, or one that was pinned."""
+WEIGHED, COPIED, PINNED = "0", "1", "pinned"
+
+
+def is_probe(parameters: Mapping[str, Any]) -> bool:
+    """Whether somebody only looks. Callers of the front door do not, whatever they say."""
+    return PROBE in parameters and MARK not in parameters
 
 
 def record(
@@ -28,6 +43,8 @@ def record(
         "at": at,
         "session": _text(parameters, "x-session-id"),
         "request": _text(parameters, "x-request-id"),
+        "shadow": parameters.get(MARK) == COPIED,
+        "pinned": parameters.get(MARK) == PINNED,
         "latency_ms": latency_ms,
     }
     if isinstance(answer, str):

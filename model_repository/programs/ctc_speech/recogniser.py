@@ -62,7 +62,7 @@ class Recogniser:
 
 
 def _outcome(waveform: NDArray[np.float32], path: BestPath, text: str, rate: int) -> Outcome:
-    said = describe_text(text, path.tokens, path.average_log_probability)
+    said = describe_text(text, path.tokens, path.average_log_probability, entropy=path.entropy)
     return Outcome(
         outputs={
             "transcript": text,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
+from ..common.distributions import scores_and_entropies
 from .jobs import CANCELLED, Ending
 
 if TYPE_CHECKING:
@@ -109,16 +110,16 @@ class Batch(Generic[S]):
         tokens = np.asarray(logits.argmax(-1), dtype=np.int64)
         best = np.take_along_axis(logits, tokens[:, None], axis=-1)
         sound = np.isfinite(best[:, 0])
-        scores = np.zeros(len(logits))
-        scores[sound] = -np.log(np.exp(logits[sound] - best[sound]).sum(-1, dtype=np.float64))
+        scores, entropies = np.zeros(len(logits)), np.zeros(len(logits))
+        scores[sound], entropies[sound] = scores_and_entropies(logits[sound], best[sound])
         for row, job in enumerate(jobs):
             if job.is_live and not sound[row]:
                 job.end(Ending.FAILED, "the model computed logits that are not numbers")
             elif job.is_live:
-                self._add(job, int(tokens[row]), float(scores[row]))
+                self._add(job, int(tokens[row]), float(scores[row]), float(entropies[row]))
         return tokens
 
-    def _add(self, job: Job, token: int, score: float) -> None:
-        job.add(token, score, ends=token in self._rules.end)
+    def _add(self, job: Job, token: int, score: float, entropy: float) -> None:
+        job.add(token, score, entropy, ends=token in self._rules.end)
         if job.is_live and self._is_stopped(job.tokens()):
             job.end(Ending.ANSWERED)

@@ -32,13 +32,15 @@ class Progress:
     """How far an answer has got.
 
     `token_count` leaves out the token that ends the answer; `average_log_probability` is the mean
-    natural logarithm over the chosen tokens, that one included, at most 0, and 0 before any.
+    natural logarithm over the chosen tokens, that one included, at most 0, and 0 before any;
+    `entropy` is the mean of the distributions that they were chosen from, in nats.
     """
 
     token_count: int = 0
     average_log_probability: float = 0.0
     ending: Ending | None = None
     reason: str = ""
+    entropy: float = 0.0
 
 
 class Job:
@@ -53,8 +55,9 @@ class Job:
         self.progress = Progress()
         self.cancelled = False
         self._tokens: list[int] = []
-        self._log_probability = 0.0
+        self._log_probability = self._entropy = 0.0
         self._chosen = 0
+        self._is_cut_off = False
 
     @property
     def is_live(self) -> bool:
@@ -70,14 +73,23 @@ class Job:
         """The first `count` tokens of the answer, all without; its end is none of them."""
         return self._tokens[:count]
 
-    def add(self, token: int, log_probability: float, *, ends: bool) -> None:
-        """Take a chosen token, which is no part of the answer when it `ends` it."""
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether there was no room for more, and it was the model that set the limit."""
+        return self._is_cut_off and not self.question.is_limited
+
+    def add(self, token: int, log_probability: float, entropy: float, *, ends: bool) -> None:
+        """Take a chosen token, which is no part of the answer when it `ends` it.
+
+        `entropy` of what it was chosen from, in nats.
+        """
         if not ends:
             self._tokens.append(token)
         self._chosen += 1
         self._log_probability += log_probability
-        done = ends or self._chosen == self.question.limit
-        self._publish(Ending.ANSWERED if done else None)
+        self._entropy += entropy
+        self._is_cut_off = not ends and self._chosen == self.question.limit
+        self._publish(Ending.ANSWERED if ends or self._is_cut_off else None)
 
     def end(self, ending: Ending, reason: str = "") -> None:
         """Take no more tokens, unless the answer has ended already."""
@@ -85,5 +97,6 @@ class Job:
             self._publish(ending, reason)
 
     def _publish(self, ending: Ending | None, reason: str = "") -> None:
-        average = self._log_probability / self._chosen if self._chosen else 0.0
-        self.progress = Progress(len(self._tokens), average, ending, reason)
+        chosen = max(1, self._chosen)
+        average, entropy = self._log_probability / chosen, self._entropy / chosen
+        self.progress = Progress(len(self._tokens), average, ending, reason, entropy)

@@ -17,10 +17,14 @@ _LONGEST_TOKEN = 64  # UTF-8 bytes; what is longer than all positions of them ne
 
 @dataclass(frozen=True)
 class Question:
-    """A sound request: the model's input, and the most tokens of its answer, end included."""
+    """A sound request: the model's input, and the most tokens of its answer, end included.
+
+    `is_limited`: the caller asked for no more tokens than these.
+    """
 
     prompt: tuple[int, ...]
     limit: int
+    is_limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def ask(
             f"{MAX_TOKENS} is {limit}, after a text of {len(prompt)} tokens this model has room "
             f"for {room}; lower it, or shorten the text"
         )
-    return Question(prompt, limit)
+    return Question(prompt, limit, is_limited=True)
 
 
 def _unsound(text: str, rules: Rules) -> str:

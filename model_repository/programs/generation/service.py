@@ -9,7 +9,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..common.quality import describe_text
-from ..common.records import PROBE, record
+from ..common.records import is_probe, record
+from ..common.scripts import script_of
+from ..common.unknown import unknown_rate
 from .courier import Answer, Channel, Courier
 from .engines import load_engine
 from .jobs import Job
@@ -77,11 +79,13 @@ class Service:
         if isinstance(sound, Refused):
             call.fail("INVALID_ARG", sound.reason)
             return
-        call.characters = len(sound)
+        call.asked = {"input_chars": len(sound), "script": script_of(sound)}
         question = ask(sound, parameters, self._rules, self._vocabulary.encode)
         if isinstance(question, Refused):
             call.fail("INVALID_ARG", question.reason)
             return
+        rate = unknown_rate(question.prompt, self._vocabulary.unknown)
+        call.asked |= {"unknown_token_rate": rate}
         call.job = Job(question)
         if refusal := self._worker.submit(call.job):
             call.fail("UNAVAILABLE", refusal)
@@ -93,19 +97,25 @@ class _Recorded(Channel):
     """A channel whose last word goes into the prediction log."""
 
     job: Job | None = None
-    characters: int | None = None
 
     def __init__(self, channel: Channel, parameters: Mapping[str, Any], log: Log | None) -> None:
+        self.asked: dict[str, Any] = {}
         self._channel, self._parameters = channel, parameters
-        self._log = None if PROBE in parameters else log
+        self._log = None if is_probe(parameters) else log
         self._started = time.perf_counter()
         self.streamed = channel.streamed
 
     def send(self, answer: Answer) -> None:
         """See Channel."""
         if answer.finished and self.job is not None:
-            tokens = self.job.tokens()
-            self._record(describe_text(answer.text, tokens, answer.average_log_probability))
+            about = describe_text(
+                answer.text,
+                self.job.tokens(),
+                answer.average_log_probability,
+                entropy=self.job.progress.entropy,
+                fallback=self.job.is_cut_off,
+            )
+            self._record(about)
         self._channel.send(answer)
 
     def fail(self, code: str, reason: str) -> None:
@@ -120,6 +130,6 @@ class _Recorded(Channel):
     def _record(self, answer: Mapping[str, Any] | str) -> None:
         if self._log is None:
             return
-        asked = {} if self.characters is None else {"input_chars": self.characters}
         latency_ms = (time.perf_counter() - self._started) * 1000
-        self._log(record(asked, answer, self._parameters, at=time.time(), latency_ms=latency_ms))
+        times = {"at": time.time(), "latency_ms": latency_ms}
+        self._log(record(self.asked, answer, self._parameters, **times))

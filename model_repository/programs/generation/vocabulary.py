@@ -6,6 +6,8 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from ..common.unknown import unknown_token
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
 class Vocabulary(ABC):
     """The tokenizer of a variant. May be used from several threads."""
+
+    unknown: int | None
+    """The id of what the vocabulary does not know; None when it knows everything."""
 
     @abstractmethod
     def encode(self, prompt: str) -> list[int]:
@@ -49,6 +54,7 @@ class TokenizersVocabulary(Vocabulary):
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        self.unknown = unknown_token(self._tokenizer, folder / "tokenizer.json")
         self._special, self._adds = special, add_special_tokens
 
     def encode(self, prompt: str) -> list[int]:
@@ -71,6 +77,7 @@ class SentencePieceVocabulary(Vocabulary):
 
         self._pieces = SentencePieceProcessor(model_file=str(folder / "spiece.model"))
         self._special, self._prefix, self._suffix = special, list(prefix), list(suffix)
+        self.unknown = self._pieces.unk_id()
 
     def encode(self, prompt: str) -> list[int]:
         """See Vocabulary."""
@@ -97,7 +104,7 @@ class PairVocabulary(Vocabulary):
         )
         self._ids: dict[str, int] = json.loads((folder / "vocab.json").read_bytes())
         self._pieces = {token: piece for piece, token in self._ids.items() if token not in special}
-        self._unknown = self._ids["<unk>"]
+        self.unknown = self._unknown = self._ids["<unk>"]
         self._prefix, self._suffix = list(prefix), list(suffix)
 
     def encode(self, prompt: str) -> list[int]:

@@ -70,7 +70,7 @@ class LipReader:
 
     def _outcome(self, clip: NDArray[np.float32], path: BestPath) -> Outcome:
         text = self._text(path.tokens)
-        said = describe_text(text, path.tokens, path.average_log_probability)
+        said = describe_text(text, path.tokens, path.average_log_probability, entropy=path.entropy)
         seconds = len(clip) / video.FRAMES_PER_SECOND
         return Outcome(
             outputs={

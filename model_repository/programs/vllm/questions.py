@@ -33,6 +33,11 @@ class Rules:
     max_new_tokens: int
     """Most tokens of an answer, its end included."""
 
+    @property
+    def longest_bytes(self) -> int:
+        """UTF-8 bytes of a text that is too long for certain."""
+        return self.max_positions * _LONGEST_TOKEN
+
     @classmethod
     def load(cls, folder: Path) -> Rules:
         """The rules of the variant in `folder`."""
@@ -49,10 +54,14 @@ class Rules:
 
 @dataclass(frozen=True)
 class Question:
-    """A sound request: the prompt, and vLLM's sampling parameters by name."""
+    """A sound request: the prompt, and vLLM's sampling parameters by name.
+
+    `is_limited`: the caller asked for no more tokens than these parameters say.
+    """
 
     prompt: str
     sampling: Mapping[str, Any]
+    is_limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ def ask(
             f"{MAX_TOKENS} is {limit!r}; after a text of {length} tokens give an integer "
             f"from 1 to {room}"
         )
-    return Question(prompt, _sampling(rules, limit))
+    return Question(prompt, _sampling(rules, limit), MAX_TOKENS in parameters)
 
 
 def _sampling(rules: Rules, limit: int) -> dict[str, Any]:
@@ -111,7 +120,7 @@ def _sampling(rules: Rules, limit: int) -> dict[str, Any]:
 def _unsound(text: str, size: int, rules: Rules) -> str:
     if not text.strip():
         return "text is empty; send at least one character that is not a space"
-    if size > rules.max_positions * _LONGEST_TOKEN:
+    if size > rules.longest_bytes:
         return (
             f"text is {size} bytes, far more than the {rules.max_positions} tokens "
             "that this model takes; shorten it"

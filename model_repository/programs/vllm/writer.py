@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.answers import Outcome
 from ..common.quality import compression_ratio, describe_text
-from .engine import Engine
-from .questions import Question, Refused, Rules, ask
+from ..common.scripts import script_of
+from ..common.unknown import unknown_rate, unknown_token
+from .engine import Engine, Written
+from .questions import MAX_TOKENS, Question, Refused, Rules, ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +32,7 @@ class Writer:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        self._unknown = unknown_token(self._tokenizer, folder / "tokenizer.json")
         self._engine = Engine(settings.options["engine"], int(settings.options["release"]))
 
     def refusal(self, question: NDArray[Any], parameters: Mapping[str, Any]) -> str:
@@ -50,8 +53,15 @@ class Writer:
         ]
 
     def describe(self, question: NDArray[Any]) -> Mapping[str, Any]:
-        """What the prediction log keeps of a text: its length, never what it says."""
-        return {"input_chars": len(bytes(question[0]).decode(errors="replace"))}
+        """What the prediction log keeps of a text: of what sort it is, never what it says."""
+        text = (data := bytes(question[0])).decode(errors="replace")
+        whole = self._rules.prompt_template.replace("{text}", text)
+        prompt = self._encode(whole) if len(data) <= self._rules.longest_bytes else []
+        return {
+            "input_chars": len(text),
+            "script": script_of(text),
+            "unknown_token_rate": unknown_rate(prompt, self._unknown),
+        }
 
     def _ask(self, question: NDArray[Any], parameters: Mapping[str, Any]) -> Question | Refused:
         return ask(bytes(question[0]), parameters, self._rules, self._encode)
@@ -76,5 +86,11 @@ class Writer:
                 "token_count": written.tokens,
                 "compression_ratio": compression_ratio(text),
             },
-            record=describe_text(text, tokens, average) | {"token_count": written.tokens},
+            record=describe_text(text, tokens, average, fallback=_is_cut_off(question, written))
+            | {"token_count": written.tokens},
         )
+
+
+def _is_cut_off(question: Question, written: Written) -> bool:
+    """Whether the model came to its own longest answer; vLLM's backend gives no other sign."""
+    return not question.is_limited and written.tokens >= question.sampling[MAX_TOKENS]

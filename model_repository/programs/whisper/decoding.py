@@ -27,13 +27,15 @@ class Sequence:
 
     `tokens` leaves out prompt and end-of-text; `average_log_probability` is the mean natural
     logarithm over the `chosen` tokens, end-of-text included, at most 0; `no_speech_probability`
-    is 0 when the model has no such token.
+    is 0 when the model has no such token; `entropy` and `is_cut_off` are those of a Hypothesis.
     """
 
     tokens: tuple[int, ...]
     average_log_probability: float
     chosen: int
     no_speech_probability: float
+    entropy: float | None = None
+    is_cut_off: bool = False
 
 
 def decode(
@@ -54,7 +56,14 @@ def decode(
         beams = options.beam_size
         found = beam.search(*start, end_of_text=end, longest=longest, beam_size=beams)
     return tuple(
-        Sequence(one.tokens, one.average_log_probability, one.chosen, silent)
+        Sequence(
+            one.tokens,
+            one.average_log_probability,
+            one.chosen,
+            silent,
+            one.entropy,
+            one.is_cut_off,
+        )
         for one, silent in zip(found, silence.tolist(), strict=True)
     )
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..common.distributions import scores_and_entropies
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -22,12 +24,20 @@ class Hypothesis:
     """One way to go on after the prompt.
 
     `tokens` leaves out end-of-text; `average_log_probability` is the mean natural logarithm over
-    the chosen tokens, end-of-text included, at most 0; `chosen` is how many those were.
+    the chosen tokens, end-of-text included, at most 0; `chosen` is how many those were. `entropy`
+    is the mean over them of the distributions that they were chosen from, in nats; None where a
+    token is not chosen from one alone.
     """
 
     tokens: tuple[int, ...]
     average_log_probability: float
     chosen: int
+    entropy: float | None = None
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it came to the longest length before it ended."""
+        return self.chosen == len(self.tokens)
 
 
 def search(
@@ -62,6 +72,7 @@ class _Batch:
         self._numbers = self._rows = np.arange(size)
         self._tokens = np.full((size, longest), end_of_text, dtype=np.int64)
         self._scores = np.zeros(size, dtype=np.float64)
+        self._entropies = np.zeros(size, dtype=np.float64)
         self._ended = np.zeros(size, dtype=bool)
         self._live, self._step = size, 0
 
@@ -87,8 +98,9 @@ class _Batch:
         # A batch of one costs its calls: these functions take half the time of the methods.
         if np.count_nonzero(np.isfinite(best)) < len(best):
             raise RuntimeError("the model computed logits that are not numbers")
-        shares = np.exp(logits - best[:, None])
-        self._scores -= np.log(np.add.reduce(shares, axis=-1, dtype=np.float64))
+        scores, entropies = scores_and_entropies(logits, best[:, None])
+        self._scores += scores
+        self._entropies += entropies
         self._tokens[:, self._step] = chosen
         self._step += 1
         ended = chosen == self._end_of_text
@@ -105,6 +117,7 @@ class _Batch:
         live = np.flatnonzero(~self._ended)
         self._numbers, self._ended = self._numbers[live], self._ended[live]
         self._tokens, self._scores = self._tokens[live], self._scores[live]
+        self._entropies = self._entropies[live]
         self._rows = np.arange(len(live))
         return state.select(live)
 
@@ -118,5 +131,7 @@ class _Batch:
         """Keep what a row has said; what it says until it leaves the batch counts no more."""
         said = self._tokens[row, : self._step]
         tokens = tuple(said[said != self._end_of_text].tolist())
-        average = float(self._scores[row]) / self._step
-        self._found[self._numbers[row]] = Hypothesis(tokens, average, self._step)
+        average, entropy = self._scores[row] / self._step, self._entropies[row] / self._step
+        self._found[self._numbers[row]] = Hypothesis(
+            tokens, float(average), self._step, float(entropy)
+        )

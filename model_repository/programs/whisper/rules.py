@@ -85,6 +85,10 @@ class Rules:
         """What a request without parameters gets."""
         return Options(self.prompt)
 
+    def language_of(self, prompt: tuple[int, ...]) -> str | None:
+        """The language that a prompt asks for; None when the model knows no languages."""
+        return next((name for name, token in self.languages.items() if token in prompt), None)
+
     def prompt_of(
         self, language: str | None, task: str | None, *, timestamps: bool
     ) -> tuple[int, ...]:

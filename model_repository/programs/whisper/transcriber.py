@@ -68,6 +68,19 @@ class _Heard:
         return sum(one.average_log_probability * one.chosen for one in self.decoded) / chosen
 
     @property
+    def entropy(self) -> float | None:
+        """Over the tokens chosen in all chunks; None when one of them does not know."""
+        known = [(one.entropy, one.chosen) for one in self.decoded if one.entropy is not None]
+        if len(known) < len(self.decoded):
+            return None
+        return sum(entropy * count for entropy, count in known) / sum(c for _, c in known)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the model came to its longest text in one of the chunks."""
+        return any(one.is_cut_off for one in self.decoded)
+
+    @property
     def no_speech_probability(self) -> float:
         """That of the chunk where speech is likeliest."""
         return min(one.no_speech_probability for one in self.decoded)
@@ -169,8 +182,15 @@ class Transcriber:
         return _Heard(samples / rate, options, decoded, tuple(parts))
 
     def _outcome(self, heard: _Heard, text: str) -> Outcome:
-        about = describe_text(text, heard.tokens, heard.average_log_probability)
+        about = describe_text(
+            text,
+            heard.tokens,
+            heard.average_log_probability,
+            entropy=heard.entropy,
+            fallback=heard.is_cut_off,
+        )
         about["no_speech_probability"] = heard.no_speech_probability
+        about["language"] = self._rules.language_of(heard.options.prompt)
         signals = ("average_log_probability", "token_count", "compression_ratio")
         outputs = {
             "transcript": text,
