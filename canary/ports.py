@@ -35,12 +35,14 @@ class RevisionStatus:
 
     `devices` are those that answer a ready revision, by its server's own word, such as
     ("CPU",): for a person to read, nothing is decided by them. Empty where the server says none.
+    `memory_bytes` is what a ready revision's processes hold in memory, 0 where nobody knows.
     """
 
     state: RevisionState
     detail: str = ""
     restarts: int = 0
     devices: tuple[str, ...] = field(default=(), compare=False)
+    memory_bytes: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +117,14 @@ class ArmCounters:
     The first five count requests since the router started. `errors` are answers other than
     success, refusals included: a release that refuses what its baseline answers is a worse
     release. `slow` are answers later than the plan's limit. `empty` and `fallbacks` are what the
-    release's own program says of its answers, 0 where it says nothing.
+    release's own program says of its answers to requests that the weights sent, copies left out;
+    0 where it says nothing. They are told from the telemetry's first look at the model on, and a
+    little after the router counted the request.
 
-    The last three count distinct sessions since the model's weights changed last (an epoch); a
-    request without a session is one of its own. `sessions_failed` and `sessions_slow` are those
-    with at least one such answer. All three are 0 where the router cannot tell sessions.
+    The others count distinct sessions since the model's weights changed last (an epoch); a request
+    without a session is one of its own. `sessions_failed`, `sessions_slow`, `sessions_empty` and
+    `sessions_fallback` are those with at least one such answer, of sessions that had none in an
+    earlier epoch of the same comparison. All are 0 where the router cannot tell sessions.
     """
 
     requests: int = 0
@@ -130,6 +135,8 @@ class ArmCounters:
     sessions: int = 0
     sessions_failed: int = 0
     sessions_slow: int = 0
+    sessions_empty: int = 0
+    sessions_fallback: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,10 +105,21 @@ class Platform:
 
     @cached_property
     def telemetry(self) -> Telemetry:
-        """Envoy's counters."""
+        """Envoy's counters, its own or those that a Prometheus scraped."""
         from infra.local.envoy_telemetry import EnvoyTelemetry
 
-        return EnvoyTelemetry(self.workspace)
+        settings = self.workspace.settings.telemetry
+        if not settings.prometheus:
+            return EnvoyTelemetry(self.workspace)
+        from infra.prometheus_telemetry import PrometheusTelemetry
+
+        return PrometheusTelemetry(
+            settings.prometheus,
+            self.workspace.predictions,
+            selector=settings.selector,
+            token=os.environ.get(settings.token_env, "") if settings.token_env else "",
+            fresh_s=settings.fresh_s,
+        )
 
     def catalog(self, model: str) -> Catalog:
         """What the journal knows of the model's artifacts, variants, gates and releases."""
@@ -164,6 +175,7 @@ class Platform:
             self.telemetry,
             clock=time.time,
             sleep=time.sleep,
+            steady=time.monotonic,
             actor=self.actor,
             holder=holder_name(self.actor),
             on_event=announce,

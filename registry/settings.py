@@ -49,6 +49,21 @@ class TrackingSection(BaseModel):
     uri: str = ""
 
 
+class TelemetrySection(BaseModel):
+    """`[telemetry]`: who counts the traffic; without a `prometheus`, the workspace's own Envoy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prometheus: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """The address of a Prometheus that scrapes the front doors."""
+    selector: str = ""
+    """Label matchers that part these front doors from others, such as `namespace="speech"`."""
+    token_env: str = Field(default="", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")
+    """The environment variable with the bearer token that Prometheus asks for."""
+    fresh_s: float = Field(default=60.0, gt=0, le=600)
+    """How long a look waits for a scrape that began after it."""
+
+
 class EvaluationSection(BaseModel):
     """`[evaluation]`: how a set is scored. The answers do not depend on it."""
 
@@ -67,6 +82,7 @@ NotificationEvent = Literal[
     "rolling-back",
     "rolled-back",
     "rejected",
+    "compared",
     "paused",
     "waiting",
     "halted",
@@ -118,6 +134,7 @@ class WorkspaceSettings(BaseSettings):
     notifications: NotificationsSection = NotificationsSection()
     serving: ServingSection = ServingSection()
     journal: JournalSection = JournalSection()
+    telemetry: TelemetrySection = TelemetrySection()
     tracking: TrackingSection = TrackingSection()
 
     @classmethod

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-import filelock
-
 from canary.ports import Router
 from infra.local.envoy_admin import EnvoyAdmin, admin_socket
 from infra.local.envoy_files import EnvoyFiles, joined, wanted_clusters
@@ -24,6 +22,7 @@ from infra.local.session_log import FLUSH_MS
 from infra.local.supervision import Program
 from model_repository.layout import parts
 from registry.errors import FencedError, PermanentEngineError, RetryableEngineError
+from registry.files import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,7 +92,7 @@ class EnvoyRouter(Router):
             changed = routes | {route.model: route}
             known = self._files.clusters()
             wanted = wanted_clusters(changed, self._records.all(), known)
-            rejections = admin.taken().rejections
+            rejections = admin.rejections()
             both = joined(known, wanted)
             if both != known:
                 # The old ones stay for as long as routes name them.
@@ -148,7 +147,7 @@ class EnvoyRouter(Router):
             taken = admin.taken()
             if (taken.clusters, taken.routes) == wanted:
                 return
-            if taken.rejections > rejections:
+            if admin.rejections() > rejections:
                 raise PermanentEngineError(
                     f"Envoy rejects its configuration: {last_words(self._log)}",
                     where=str(self._log),
@@ -162,14 +161,9 @@ class EnvoyRouter(Router):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self._run.mkdir(parents=True, exist_ok=True)
-        try:
-            with filelock.FileLock(self._run / "envoy.lock", timeout=_LOCK_TIMEOUT_S):
-                yield
-        except filelock.Timeout as error:
-            raise RetryableEngineError(
-                "another command is writing routes", where=str(self._run)
-            ) from error
+        busy = "another command is writing routes"
+        with locked(self._run / "envoy.lock", timeout_s=_LOCK_TIMEOUT_S, busy=busy):
+            yield
 
 
 def _check_token(known: Route | None, route: Route) -> None:

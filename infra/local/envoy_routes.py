@@ -1,17 +1,21 @@
 """Envoy's route table: an allow-list of the Open Inference Protocol, and the weights of each model.
 
 Whatever is not listed is refused: repository control, shared memory, trace and logging never
-leave the revision's own port. Pure: routes in, Envoy's JSON out, and back.
+leave the revision's own port. Every request that goes on carries a mark that says whether the
+weights sent it, its caller named the release, or it is a copy; a caller's own mark is overwritten.
+Pure: routes in, Envoy's JSON out, and back.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from canary.ports import Mirror, Route, Share
 from infra.local.envoy_actions import SHADOW_HEADER, header, to_one, weighted
 from infra.local.envoy_clusters import DIRECT, INFER, answered_again_by, revision_of
+from model_repository.programs.common.records import PINNED, WEIGHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -53,11 +57,13 @@ def route_table(
     return {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": ROUTE_TABLE,
+        # A rule's own mark counts, not that of its host.
+        "most_specific_header_mutations_wins": True,
         "virtual_hosts": [
             {
                 "name": ROUTE_TABLE,
                 "domains": ["*"],
-                "request_headers_to_remove": [SHADOW_HEADER],
+                "request_headers_to_add": [header(SHADOW_HEADER, WEIGHED)],
                 "routes": [*rules, *_server_rules(known), *_refusals()],
             }
         ],
@@ -175,8 +181,12 @@ def _unreadable_rules(model: str) -> Iterator[Json]:
 
 
 def _generating_rules(route: Route, rest: str) -> Iterator[Json]:
-    """The HTTP generate extension of the Triton model at `rest`: whole, and as it comes."""
-    yield {"match": {"path": f"{rest}/generate"}, **weighted(route, "http", INFER)}
+    """The HTTP generate extension of the Triton model at `rest`: whole, and as it comes.
+
+    Not copied: Triton hands no headers of it on, so a copy would be recorded as a caller's.
+    """
+    whole = weighted(replace(route, mirror=None), "http", INFER)
+    yield {"match": {"path": f"{rest}/generate"}, **whole}
     streamed = weighted(route, "http", INFER, stream=True)
     yield {"match": {"path": f"{rest}/generate_stream"}, **streamed}
 
@@ -188,10 +198,10 @@ def _pinned_rules(route: Route) -> Iterator[Json]:
     for share in route.shares:
         for end in ("/infer", "/generate", "/generate_stream", *_REST_PROBES):
             match = {"path": f"{versions}/{share.release}{end}"}
-            yield {"match": match, **to_one(route.model, share.release, "http")}
+            yield {"match": match, **to_one(route.model, share.release, "http"), **_PINNED}
         for method in ("ModelInfer", *_MODEL_PROBES):
             match = _grpc(method, route.model, version=str(share.release))
-            yield {"match": match, **to_one(route.model, share.release, "grpc")}
+            yield {"match": match, **to_one(route.model, share.release, "grpc"), **_PINNED}
     yield _refusal({"path_separated_prefix": versions}, 404, unserved)
     for method in ("ModelInfer", *_MODEL_PROBES):
         match = _grpc(method, route.model, version="")
@@ -247,6 +257,7 @@ def _refusal(match: Json, status: int, text: str, *, grpc_status: str = "") -> J
     return {**_reply(match, status, text), **(headers if grpc_status else {})}
 
 
+_PINNED = {"request_headers_to_add": [header(SHADOW_HEADER, PINNED)]}
 _BUFFER_OFF = {
     "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
     "disabled": True,

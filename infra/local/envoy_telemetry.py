@@ -1,5 +1,8 @@
 """Counts what the front door saw, by release: requests by Envoy's statistics, sessions by lines.
 
+What Envoy cannot see, empty answers and those by a fallback, comes from the prediction log, which
+is read first and tells later: never of more of them than there were requests.
+
 Only inference by weight counts: its clusters are used for nothing else. A REST answer is an error
 when its status is not a success, a gRPC answer when its status is not OK. A REST caller who went
 away before the answer is not counted; a revision that hangs shows as time-outs of the route's.
@@ -14,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from canary.ports import SLOW_LIMITS_MS, ArmCounters, Telemetry
+from infra.local.answer_tally import AnswerTally, Told
 from infra.local.envoy_admin import EnvoyAdmin
 from infra.local.envoy_clusters import INFER, RETRIED
 from infra.local.envoy_files import EnvoyFiles
@@ -51,6 +55,7 @@ class EnvoyTelemetry(Telemetry):
         self._files = EnvoyFiles(workspace.run)
         self._lines = SessionLog(self._files.sessions, self._reopen)
         self._mirrored = MirroredAnswers(workspace.predictions)
+        self._answers = AnswerTally(workspace.predictions)
         self._requests: dict[str, int] = {}
 
     def read(self, model: str, slow_ms: int) -> Mapping[int, ArmCounters]:
@@ -61,6 +66,8 @@ class EnvoyTelemetry(Telemetry):
         """
         if slow_ms not in SLOW_LIMITS_MS:
             raise ValueError(f"{slow_ms} ms is not one of the router's limits: {SLOW_LIMITS_MS}")
+        label = self._epoch(model)
+        told = self._answers.read(model, label)
         pattern = rf"^cluster\.{model}/r[0-9]+/(http|grpc)/({INFER}|{RETRIED})\."
         with EnvoyAdmin.connected(self._run) as admin:
             admin.merge_histograms()
@@ -69,7 +76,7 @@ class EnvoyTelemetry(Telemetry):
         counted = _by_cluster(rows)
         slow = _slow_by_cluster(rows, slow_ms)
         totals = {
-            release: _total(
+            release: total_of(
                 (key[1], counts, slow.get(key, 0))
                 for key, counts in counted.items()
                 if key[0] == release
@@ -77,20 +84,26 @@ class EnvoyTelemetry(Telemetry):
             for name, release in self._files.clusters()
             if name == model
         }
-        return self._with_sessions(model, slow_ms, totals)
+        if label:
+            totals = self._with_sessions(model, slow_ms, totals, label)
+        return {
+            release: with_answers(arm, told.get(release, Told())) for release, arm in totals.items()
+        }
 
     def pairs(self, model: str, baseline: int, candidate: int, after: float) -> tuple[Pair, ...]:
         """Mirrored requests whose second record was written since `after`, the oldest first."""
         return self._mirrored.pairs(model, baseline, candidate, after)
 
-    def _with_sessions(
-        self, model: str, slow_ms: int, totals: dict[int, ArmCounters]
-    ) -> dict[int, ArmCounters]:
-        """The totals, with the sessions of the route's current epoch where they can be told."""
-        label = self._files.epochs().get(model, "")
+    def _epoch(self, model: str) -> str:
+        """The label of the route's epoch; empty while nothing is compared."""
         route = self._files.routes().get(model)
-        if route is None or not route.compares or not label:
-            return totals
+        compares = route is not None and route.compares
+        return self._files.epochs().get(model, "") if compares else ""
+
+    def _with_sessions(
+        self, model: str, slow_ms: int, totals: dict[int, ArmCounters], label: str
+    ) -> dict[int, ArmCounters]:
+        """The totals, with the sessions of the epoch `label` where they can be told."""
         requests = sum(arm.requests for arm in totals.values())
         news = requests != self._requests.get(model)
         deadline = time.monotonic() + (_FLUSHED_S if news else 0)
@@ -146,7 +159,18 @@ def _key(match: re.Match[str]) -> Key:
     return int(match["release"]), match["protocol"], match["use"]
 
 
-def _total(clusters: Iterable[tuple[str, Mapping[str, int], int]]) -> ArmCounters:
+def with_answers(arm: ArmCounters, told: Told) -> ArmCounters:
+    """With what the release's program told, of no more requests and sessions than there were."""
+    return replace(
+        arm,
+        empty=min(told.requests["empty"], arm.requests),
+        fallbacks=min(told.requests["fallback"], arm.requests),
+        sessions_empty=min(told.sessions["empty"], arm.sessions),
+        sessions_fallback=min(told.sessions["fallback"], arm.sessions),
+    )
+
+
+def total_of(clusters: Iterable[tuple[str, Mapping[str, int], int]]) -> ArmCounters:
     """Of one release: protocol, counts and late answers of each of its clusters."""
     requests = errors = slow = 0
     for protocol, counts, late in clusters:

@@ -6,10 +6,11 @@ What a revision's state is, is asked of the supervisor and of Triton itself, nev
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
+import psutil
 
 from canary.ports import Admission, Fleet, RevisionState, RevisionStatus
 from infra.local import triton, triton_api
@@ -20,7 +21,8 @@ from infra.local.supervision import Phase, Program, Supervisor
 from infra.local.triton_api import CacheStatistics
 from infra.local.triton_backends import backend_folder, require_backends
 from model_repository.layout import ReleaseLayout
-from registry.errors import PermanentEngineError, RetryableEngineError
+from registry.errors import PermanentEngineError
+from registry.files import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +36,7 @@ RESTARTS = 2
 _SETTLE_S = 30
 """A revision that ended sooner than this after its start has failed to start."""
 _LOCK_TIMEOUT_S = 60.0
+_HELD = re.compile(r"^Rss(?:Anon|Shmem):\s+(\d+) kB$", re.MULTILINE)
 _PROGRAM = re.compile(r"revision-(?P<model>.+)-r(?P<release>\d+)")
 
 
@@ -71,7 +74,9 @@ class LocalFleet(Fleet):
                         endpoints,
                         region_prefix(self._workspace.run, model, release),
                     ),
-                    environment=triton.environment(self._workspace.predictions),
+                    environment=triton.environment(
+                        self._workspace.predictions, triton.text_key(self._workspace.keys)
+                    ),
                     restarts=RESTARTS,
                     settle_s=_SETTLE_S,
                     stop_wait_s=triton.STOP_WAIT_S,
@@ -88,8 +93,13 @@ class LocalFleet(Fleet):
             return self._status_of_ended(model, release, process)
         models = triton.triton_models(self._workspace.repository, model, release)
         if triton_api.is_ready(endpoints, models, release):
-            devices = triton_api.devices(endpoints)
-            return RevisionStatus(RevisionState.READY, "", process.restarts, devices)
+            return RevisionStatus(
+                RevisionState.READY,
+                "",
+                process.restarts,
+                triton_api.devices(endpoints),
+                memory_bytes(process.pid),
+            )
         if reason := triton_api.load_failure(endpoints, models):
             if reason == triton_api.NOT_LOADED:
                 reason = self._last_words(model, release) or reason
@@ -155,14 +165,29 @@ class LocalFleet(Fleet):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self._workspace.run.mkdir(parents=True, exist_ok=True)
-        try:
-            with filelock.FileLock(self._workspace.run / "fleet.lock", timeout=_LOCK_TIMEOUT_S):
-                yield
-        except filelock.Timeout as error:
-            raise RetryableEngineError(
-                "another command is starting or stopping revisions", where=str(self._workspace.run)
-            ) from error
+        lock, busy = self._workspace.run / "fleet.lock", "another command starts or stops revisions"
+        with locked(lock, timeout_s=_LOCK_TIMEOUT_S, busy=busy):
+            yield
+
+
+def memory_bytes(pid: int) -> int:
+    """What the process and those that it started hold in memory, added up; 0 when it has ended.
+
+    Anonymous and shared pages. Those of files, such as weights that are mapped, are left out: they
+    come with use, and the kernel takes them back when it needs room.
+    """
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    held = 0
+    for process in family:
+        # It may end while it is looked at.
+        with suppress(OSError):
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            held += sum(int(size) for size in _HELD.findall(status))
+    return held * 1024
 
 
 def program_name(model: str, release: int) -> str:

@@ -18,13 +18,11 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import numpy as np
 
 from infra.local.envoy_clusters import revision_of
 from infra.local.session_tally import Answer, SessionTally
-from registry.errors import RetryableEngineError
-from registry.files import write_atomic
+from registry.files import disk_error, locked, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,16 +75,19 @@ class SessionLog:
         self._untold_until = 0
 
     def read(self) -> Mapping[str, SessionTally]:
-        """Tallies by model, as of now. Raises RetryableEngineError when another reader hangs."""
+        """Tallies by model, as of now.
+
+        Raises RetryableEngineError when another reader hangs, PermanentEngineError when the disk
+        refuses.
+        """
         if not self._folder.exists():
             return {}
-        try:
-            with filelock.FileLock(self._folder / "lock", timeout=_LOCK_TIMEOUT_S):
+        busy = "another reader holds the session lines"
+        with locked(self._folder / "lock", timeout_s=_LOCK_TIMEOUT_S, busy=busy):
+            try:
                 self._catch_up()
-        except filelock.Timeout as error:
-            raise RetryableEngineError(
-                "another reader holds the session lines", where=str(self._folder)
-            ) from error
+            except OSError as error:
+                raise disk_error(self._folder, error) from error
         return self._tallies
 
     def _catch_up(self) -> None:

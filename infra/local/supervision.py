@@ -18,8 +18,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
-
 from infra.local.orphans import end_orphans, find_orphans
 from infra.local.programs import (
     Program,
@@ -31,7 +29,7 @@ from infra.local.programs import (
 from infra.local.supervisor_rpc import CALL_TIMEOUT_S, SupervisorAbsentError, call
 from infra.local.unix_sockets import remove_sockets, socket_path
 from registry.errors import PermanentEngineError, RetryableEngineError
-from registry.files import write_atomic
+from registry.files import locked, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,14 +197,9 @@ class Supervisor:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.run.mkdir(parents=True, exist_ok=True)
-        try:
-            with filelock.FileLock(self.run / "supervisor.lock", timeout=LOCK_TIMEOUT_S):
-                yield
-        except filelock.Timeout as error:
-            raise RetryableEngineError(
-                "another command is changing the programs", where=str(self.run)
-            ) from error
+        busy = "another command is changing the programs"
+        with locked(self.run / "supervisor.lock", timeout_s=LOCK_TIMEOUT_S, busy=busy):
+            yield
 
     def _call(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         try:

@@ -7,6 +7,7 @@ starts or asks a process.
 from __future__ import annotations
 
 import os
+import secrets
 import sysconfig
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,12 +22,16 @@ from infra.local.triton_backends import (
 )
 from model_repository.building import describe_release
 from model_repository.layout import ReleaseLayout, parts
+from model_repository.programs.common.fingerprint import KEY_VARIABLE
+from registry.files import create_once, make_folder
 from registry.quiet import QUIET_ENVIRONMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PREDICTION_LOG_VARIABLE = "SLUICE_PREDICTION_LOG"
+TEXT_KEY = "text.key"
+"""File below the workspace's keys by which answers get their names in the prediction log."""
 SECRET_HEADER = "x-sluice-secret"  # noqa: S105 - a header's name
 """Header that the restricted parts of Triton's API ask for."""
 STOP_WAIT_S = 15
@@ -133,12 +138,26 @@ def _python_libraries() -> str:
     return str(sysconfig.get_config_var("LIBDIR"))
 
 
-def environment(predictions: Path | None) -> dict[str, str]:
+def text_key(keys: Path) -> Path:
+    """The file of the key, below the folder `keys`; made where it is missing.
+
+    Raises PermanentEngineError when the disk refuses.
+    """
+    path = keys / TEXT_KEY
+    if not path.exists():
+        make_folder(keys)
+        create_once(path, secrets.token_bytes(32), mode=0o600)
+    return path
+
+
+def environment(predictions: Path | None, key: Path | None = None) -> dict[str, str]:
     """What the server and its `model.py` see: the serving environment's packages, no others.
 
-    `predictions` is where served requests are recorded; None records nothing.
+    `predictions` is where served requests are recorded; None records nothing. `key` is the file
+    by which their texts get names there; None names none.
     """
     recorded = {} if predictions is None else {PREDICTION_LOG_VARIABLE: str(predictions)}
+    recorded |= {} if key is None else {KEY_VARIABLE: str(key)}
     libraries = SERVING.site_packages / "nvidia_pytriton.libs"
     return (
         QUIET_ENVIRONMENT

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..canary.conformance import PortConformance  # noqa: TID252 - the suite is shared
-from .toys import REFUSED, Door, client, counts, publish
+from .toys import EMPTY, REFUSED, Door, client, counts, publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,8 +35,8 @@ class LocalWorld:
         self.telemetry: Telemetry = door.telemetry
         self._door = door
         self._client = client()
-        publish(door.workspace, model, 1)
-        publish(door.workspace, model, 2)
+        publish(door.workspace, model, 1, recorded=True)
+        publish(door.workspace, model, 2, recorded=True)
         publish(door.workspace, model, 3, refuse="broken on purpose")
         publish(door.workspace, model, 4, golden="something else")
 
@@ -48,6 +48,11 @@ class LocalWorld:
         for _ in range(count):
             one = self._door.rest(self._client, self.model, outcome=REFUSED, session=session)
             assert one.status == 400
+
+    def send_empty(self, count: int, *, session: str | None = None) -> None:
+        for _ in range(count):
+            one = self._door.rest(self._client, self.model, outcome=EMPTY, session=session)
+            assert (one.status, one.text) == (200, "")
 
     def fail(self, release: int) -> None:
         self._door.supervisor.stop(f"revision-{self.model}-r{release}")

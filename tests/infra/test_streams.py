@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 
 from canary.ports import RevisionState
+from canary.rollout import RolloutPlan, Step
+from model_repository.layout import NO_BYTECODE
+from pipelines.rollout.controller import Controller
+from registry.journal import Journal
+from registry.lease import Leases
 
 from .parts import lay_out_stream
-from .toys import await_state, client, grpc_client, lay_out
+from .toys import await_state, client, grpc_client, lay_out, publish, sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,16 +48,24 @@ def talker(door: Door) -> Iterator[str]:
 class Stream:
     """A gRPC stream of `pieces` answers, `pause_ms` apart."""
 
-    def __init__(self, grpc: Any, *, pieces: int, pause_ms: float, session: str = "s") -> None:
+    def __init__(
+        self,
+        grpc: Any,
+        *,
+        pieces: int,
+        pause_ms: float,
+        session: str = "s",
+        model: str = MODEL,
+    ) -> None:
         import tritonclient.grpc as grpcclient
 
         self._grpc = grpc
         self._answers: queue.Queue[Any] = queue.Queue()
-        headers = {"x-model": MODEL, "x-session-id": session}
+        headers = {"x-model": model, "x-session-id": session}
         grpc.start_stream(lambda result, error: self._answers.put((result, error)), headers=headers)
         tensor = grpcclient.InferInput("waveform", [2], "FP32")
         tensor.set_data_from_numpy(np.array([pieces, pause_ms], dtype=np.float32))
-        grpc.async_stream_infer(f"{MODEL}.stream", [tensor], enable_empty_final_response=True)
+        grpc.async_stream_infer(f"{model}.stream", [tensor], enable_empty_final_response=True)
 
     def next(self) -> str | None:
         """The next piece; None when the stream ended as it should."""
@@ -102,6 +115,43 @@ def test_a_revision_that_stops_ends_its_streams_first(door: Door, talker: str) -
     door.fleet.start(talker, 2)
     await_state(door.fleet, talker, 2, RevisionState.READY)
     door.router.refresh()
+
+
+def test_a_rollback_lets_streams_end_where_they_began(door: Door, model: str) -> None:
+    workspace = door.workspace
+    for release in (1, 2):
+        publish(workspace, model, release)
+        lay_out_stream(workspace.repository, model, release)
+        (workspace.repository / f"{model}.stream" / str(release) / NO_BYTECODE).touch()
+        sign(workspace, model, release)
+    journal = Journal(workspace.journal_url)
+    controller = Controller(
+        journal,
+        Leases(journal),
+        door.fleet,
+        door.router,
+        door.telemetry,
+        clock=time.time,
+        sleep=time.sleep,
+        actor="ann",
+    )
+    plan = RolloutPlan(steps=(Step(weight=100),), bake_s=0, tick_s=0.1)
+    with grpc_client(door) as grpc, grpc_client(door) as later:
+        for release in (1, 2):
+            result = controller.promote(model, release, plan)
+            assert result.outcome == "settled", result.reason
+        stream = Stream(grpc, pieces=40, pause_ms=50, model=model)
+        assert release_of(stream.next()) == 2
+        with ThreadPoolExecutor(1) as pool:
+            rest = pool.submit(stream.rest)
+            assert controller.rollback(model).outcome == "rolled-back"
+            new = Stream(later, pieces=2, pause_ms=0, model=model).rest()
+            pieces = rest.result()
+    assert {release_of(piece) for piece in new} == {1}
+    assert pieces == [f"release 2 piece {number}" for number in range(1, 40)]
+    assert door.fleet.running(model) == (1,)
+    door.fleet.stop(model, 1)
+    journal.close()
 
 
 def test_a_session_streams_where_it_asks(door: Door, talker: str) -> None:

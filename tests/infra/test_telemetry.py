@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from canary.ports import ArmCounters, Mirror, Route, Share
+from drift.records import read_records
 from infra.local import session_log
 from infra.local.envoy_files import EnvoyFiles
 from infra.local.session_log import live_log
@@ -231,8 +232,37 @@ def test_a_copy_carries_its_mark_and_the_requests_own_names(
     assert by_release[1].keys() == by_release[2].keys()
     assert {f"request-{number}" for number in range(3)} < by_release[1].keys()
     assert {entry["x-session-id"] for _, entry in entries} == {"mine"}
-    assert {entry.get("x-sluice-shadow") for entry in by_release[1].values()} == {None}
+    assert {entry["x-sluice-shadow"] for entry in by_release[1].values()} == {"0"}
     assert {entry["x-sluice-shadow"] for entry in by_release[2].values()} == {"1"}
+    for release in (1, 2):
+        door.fleet.stop(model, release)
+
+
+def test_what_callers_say_of_themselves_is_not_recorded(door: Door, model: str) -> None:
+    door.serve(model, 1, 2, recorded=True)
+    write(door, model, 100, mirror=Mirror(2, 100))
+    lies = {"x-sluice-shadow": "1", "x-sluice-probe": True}
+    body = {
+        "inputs": [{"name": "waveform", "datatype": "FP32", "shape": [1, 1], "data": [0]}],
+        "parameters": lies,
+    }
+    base = f"{door.url}/v2/models/{model}"
+    with client() as rest:
+        for name, url in (("sent", f"{base}/infer"), ("named", f"{base}/versions/1/infer")):
+            headers = {"x-request-id": name, "x-sluice-shadow": "pinned"}
+            assert rest.post(url, json=body, headers=headers).status_code == 200
+        assert rest.post(f"{base}/generate", json={"waveform": [0.0]}).status_code == 200
+    time.sleep(1.0)
+    rows = read_records(door.workspace.predictions, model, since=0, until=1e11, copies=True)
+    said = sorted(
+        (row["release"], row["request"], row["shadow"], row["pinned"])
+        for row in rows.table.to_pylist()
+    )
+    assert said == [(1, "named", False, True), (1, "sent", False, False), (2, "sent", True, False)]
+    (pair,) = door.telemetry.pairs(model, 1, 2, 0.0)
+    assert pair.baseline.text_hash != pair.candidate.text_hash != ""
+    # A server and the program's interpreter, far from a whole machine.
+    assert 10e6 < door.fleet.status(model, 2).memory_bytes < 2e9
     for release in (1, 2):
         door.fleet.stop(model, release)
 

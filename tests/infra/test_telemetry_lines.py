@@ -164,13 +164,13 @@ def test_a_reader_that_died_after_its_snapshot_counts_nothing_twice(
 
     def die(path: Path, missing_ok: bool = False) -> None:
         if path.name == "sessions.full.log":
-            raise InterruptedError
+            raise KeyboardInterrupt
         remove(path, missing_ok)
 
     with monkeypatch.context() as patched:
         patched.setattr(session_log, "PIECE_BYTES", 10)
         patched.setattr(folder, "unlink", die)
-        with pytest.raises(InterruptedError):
+        with pytest.raises(KeyboardInterrupt):
             told(pen.reader())
     assert (pen.folder / "sessions.full.log").exists()
     pen.write()

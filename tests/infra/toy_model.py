@@ -1,9 +1,10 @@
 """A model for tests of serving: answers as told by the numbers in its input.
 
 The waveform is a list of instructions: [milliseconds to sleep, outcome]; outcome 1 is refused as
-bad input, 2 fails inside, 3 ends the process. Anything else is answered with the release's name,
-then the caller's session, then the request's parameter `note`, then, where `behaviour.json` wants
-it, the number of answers so far.
+bad input, 2 fails inside, 3 ends the process, 4 is answered with nothing, by the fallback. Anything
+else is answered with the release's name, then the caller's session, then the request's parameter
+`note`, then, where `behaviour.json` wants it, the number of answers so far. Where it says
+`recorded`, answers go into the prediction log; the programs' shared part must stand beside then.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ class TritonPythonModel:
         self.numbered = behaviour.get("numbered", False)
         self.answers = 0
         self.diary = Path(behaviour["diary"]) if "diary" in behaviour else None
+        self.log: Any = None
+        if behaviour.get("recorded") and "SLUICE_PREDICTION_LOG" in os.environ:
+            from serving.common.prediction_log import PredictionLog
+
+            root, name = Path(os.environ["SLUICE_PREDICTION_LOG"]), args["model_name"]
+            self.log = PredictionLog(root, name, int(self.release), "toy", flush_s=0.2)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
@@ -52,7 +59,9 @@ class TritonPythonModel:
         self.answers += 1
         words = [self.transcript, parameters.get("x-session-id"), parameters.get("note")]
         words += [f"answer {self.answers}"] if self.numbered else []
-        text = " ".join(word for word in words if word)
+        text = " ".join(word for word in words if word and outcome != 4)
+        if self.log and parameters:  # A warm-up has none.
+            self._record(text, parameters, fallback=outcome == 4)
         outputs = {
             "transcript": np.array([[text.encode()]], dtype=object),
             "segments": np.array([[b"[]"]], dtype=object),
@@ -64,6 +73,18 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, value) for name, value in outputs.items()]
         )
+
+    def finalize(self) -> None:
+        if self.log:
+            self.log.close()
+
+    def _record(self, text: str, parameters: dict[str, Any], *, fallback: bool) -> None:
+        from serving.common.quality import describe_text
+        from serving.common.records import is_probe, record
+
+        if not is_probe(parameters):
+            answer = describe_text(text, (), -0.25, fallback=fallback)
+            self.log.append(record({}, answer, parameters, at=time.time(), latency_ms=0.1))
 
     @staticmethod
     def _error(message: str, code: Any) -> Any:

@@ -25,6 +25,7 @@ from infra.local.supervision import Supervisor
 from model_repository.config import Batching, render_program
 from model_repository.golden import GoldenRequest, GoldenSet
 from model_repository.layout import NO_BYTECODE, RELEASE, ReleaseLayout
+from model_repository.programs.common import records
 from model_repository.publishing import _found
 from pipelines.conversion.kinds import kind_of
 from registry.files import canonical_json, write_atomic
@@ -41,7 +42,8 @@ KIND = "whisper"
 INTERFACE = kind_of(KIND).interface
 """What every toy asks and answers."""
 READY_S = 60.0
-REFUSED, BROKEN, DIES = 1, 2, 3
+REFUSED, BROKEN, DIES, EMPTY = 1, 2, 3, 4
+COMMON = Path(records.__file__).parent
 
 
 def make_workspace(root: Path, settings: str = "") -> Workspace:
@@ -55,6 +57,8 @@ def lay_out(repository: Path, model: str, release: int, **behaviour: Any) -> Pat
     folder = repository / model / str(release)
     folder.mkdir(parents=True)
     shutil.copy(TOY, folder / "model.py")
+    if behaviour.get("recorded"):
+        _put_serving(folder)
     (folder / "behaviour.json").write_text(json.dumps(behaviour))
     configs = repository / model / "configs"
     configs.mkdir(exist_ok=True)
@@ -72,6 +76,14 @@ def lay_out(repository: Path, model: str, release: int, **behaviour: Any) -> Pat
     description = {"kind": KIND, "serve": dataclasses.asdict(batching)}
     (folder / RELEASE).write_bytes(canonical_json(description))
     return folder
+
+
+def _put_serving(folder: Path) -> None:
+    """What all programs share, where publishing puts it."""
+    shutil.copytree(COMMON, folder / "serving" / "common", ignore=shutil.ignore_patterns("__*__"))
+    for package in (folder / "serving", folder / "serving" / "common"):
+        (package / "__init__.py").touch()
+        (package / NO_BYTECODE).touch()
 
 
 def sign(workspace: Workspace, model: str, release: int) -> None:

@@ -63,7 +63,7 @@ def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(
     )
     assert refusal("[servings]\nport = 1\n") == (
         "sluice.toml:1: unknown key servings; did you mean serving? "
-        "allowed here: evaluation, journal, notifications, serving, tracking"
+        "allowed here: evaluation, journal, notifications, serving, telemetry, tracking"
     )
 
 
@@ -163,7 +163,7 @@ def test_a_wrong_override_names_the_variable(
     monkeypatch.setenv("SLUICE_SERVNG__PORT", "1")
     assert refusal("") == (
         "environment variable SLUICE_SERVNG__PORT: there is no section 'servng'; "
-        "allowed: evaluation, notifications, serving, journal, tracking"
+        "allowed: evaluation, notifications, serving, journal, telemetry, tracking"
     )
 
 
