@@ -87,6 +87,8 @@ class Case:
             crashes = status.restarts - belief.restarts
             if crashes >= MAX_CRASHES:
                 return f"release {candidate} crashed {crashes} times"
+        if belief is not None and belief.memory is not None and belief.memory.trouble:
+            return f"release {candidate}: {belief.memory.trouble}"
         lost = self.serving.hopeless(candidate, self.now)
         return f"release {candidate}: {lost}" if lost else ""
 

@@ -164,7 +164,8 @@ def _on_the_way_back(case: Case) -> Decision:
     """Rolling back, rejecting or pausing: only what cannot be done is left to decide."""
     if case.rollout.phase is Phase.HALTED:
         return case.make(DecisionName.HOLD, case.rollout.reason)
-    target = case.rollout.target if case.rollout.phase is Phase.ROLLING_BACK else None
+    going = case.rollout.phase in (Phase.ROLLING_BACK, Phase.RETURNING)
+    target = case.rollout.target if going else None
     trouble = case.serving.failure or case.trouble_of(target)
     if trouble:
         reason = f"cannot go back to release {case.rollout.target}: {trouble}"

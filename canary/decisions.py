@@ -1,4 +1,4 @@
-"""The eight decisions of a rollout: where each may be made, and where it leads."""
+"""The nine decisions of a rollout: where each may be made, and where it leads."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class DecisionName(StrEnum):
     ROLL_BACK = "roll-back"
     REJECT = "reject"
     HALT = "halt"
+    END = "end"
+    """Of an experiment, whose time is over."""
 
 
 BY_A_PERSON = "waits for a person"
@@ -95,4 +97,5 @@ DECISIONS: Mapping[str, DecisionKind] = {
     DecisionName.HALT: DecisionKind(
         Phase.HALTED, tuple(phase for phase in Phase if phase is not Phase.HALTED)
     ),
+    DecisionName.END: DecisionKind(Phase.RETURNING, (Phase.SHIFTING,), ends_block=True),
 }

@@ -62,7 +62,8 @@ def _idle(serving: ModelServing) -> Desired:
 def _loading(_: ModelServing, rollout: Rollout) -> Desired:
     baseline = rollout.baseline
     load = (rollout.candidate,) if baseline is None else (baseline, rollout.candidate)
-    straight = baseline is None or len(rollout.plan.steps) == 1
+    one_step = len(rollout.plan.steps) == 1 and not rollout.plan.returns
+    straight = baseline is None or one_step
     following = Phase.PROMOTED if straight else Phase.SHIFTING
     if rollout.phase is Phase.LOADING:
         following = Phase.LOADED
@@ -150,6 +151,21 @@ def _rolling_back(serving: ModelServing, rollout: Rollout) -> Desired:
     )
 
 
+def _returning(serving: ModelServing, rollout: Rollout) -> Desired:
+    """An experiment is over: everything as it was before it."""
+    baseline = rollout.baseline or 0
+    kept = _kept(serving, serving.previous, baseline)
+    return Desired(
+        then=Record("rollout-ended", {"outcome": Outcome.COMPARED.value}),
+        load=(baseline,),
+        route=WriteRoute(whole(baseline)),
+        spare=baseline,
+        leaving=rollout.candidate,
+        stop=_others(serving, (baseline, *kept)),
+        alias=baseline,
+    )
+
+
 def _rejected(serving: ModelServing, rollout: Rollout) -> Desired:
     baseline, serves = rollout.baseline, serving.admitted(rollout.baseline)
     return Desired(
@@ -195,4 +211,5 @@ _BY_PHASE: Mapping[Phase, Callable[[ModelServing, Rollout], Desired]] = {
     Phase.ROLLING_BACK: _rolling_back,
     Phase.REJECTED: _rejected,
     Phase.HALTED: _standing_still,
+    Phase.RETURNING: _returning,
 }

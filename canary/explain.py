@@ -177,6 +177,7 @@ _TITLES = {
     Phase.ROLLING_BACK: "going back",
     Phase.REJECTED: "rejecting",
     Phase.HALTED: "halted",
+    Phase.RETURNING: "going back",
 }
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _MOODS = {
     "settled": "quiet",
+    "compared": "quiet",
     "rolled-back": "alarm",
     "rejected": "alarm",
     "rolling-back": "alarm",
@@ -23,6 +24,7 @@ _HEADLINES = {
     "settled": "Settled: release {candidate} serves all the traffic",
     "rolled-back": "Rolled back: release {candidate} was left",
     "rejected": "Rejected: release {candidate} got no traffic",
+    "compared": "Compared: release {candidate} was tried, and nothing was promoted",
     "paused": "Paused: release {candidate} waits for a person",
     "halted": "Halted: a person must look",
 }

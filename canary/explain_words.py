@@ -19,6 +19,7 @@ LETTERS = {
     "roll-back": "R",
     "reject": "X",
     "halt": "H",
+    "end": "E",
 }
 """How curves mark the decisions that change something."""
 

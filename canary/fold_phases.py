@@ -31,6 +31,9 @@ def phase_entered(serving: ModelServing, entry: Entry) -> ModelServing:
     if wanted:
         rollout = replace(rollout, resumes_in=rollout.phase, reason=rollout.pause_wanted)
         return replace(serving, rollout=entered(rollout, phase, entry.at))
+    require(
+        phase is not Phase.PROMOTED or not rollout.plan.returns, entry, "promotes an experiment"
+    )
     if phase is Phase.LOADED:
         require(serving.admitted(rollout.candidate), entry, "is loaded without admission")
     if phase in (Phase.BAKING, Phase.SETTLED):
@@ -82,7 +85,7 @@ def looked(serving: ModelServing, entry: Entry) -> ModelServing:
     if serving.alias_failed:
         serving = replace(serving, alias=None, alias_failed=False)
     if serving.rollout is not None:
-        serving = replace(serving, rollout=replace(serving.rollout, held_from=None))
+        serving = replace(serving, rollout=replace(serving.rollout, held_from=None, mark=None))
     return _routed(serving, entry.body)
 
 
@@ -129,6 +132,9 @@ def _check_decision(rollout: Rollout, kind: DecisionKind, entry: Entry) -> None:
     require(phase in kind.legal_in, entry, f"decides to {name} while {phase}")
     if kind.phase is Phase.REJECTED:
         require(rollout.before_traffic, entry, "rejects a candidate that got traffic")
+    ends = kind.phase is Phase.RETURNING
+    if ends or (phase is Phase.SHIFTING and kind.moves_on):
+        require(ends is rollout.plan.returns, entry, f"decides to {name} of such a plan")
     if phase is Phase.SHIFTING and kind.moves_on:
         let_on = bool(rollout.approved_by) or not rollout.current.manual
         require(let_on, entry, "goes on from a step that waits for a person")

@@ -58,6 +58,9 @@ def rollback_requested(serving: ModelServing, entry: Entry) -> ModelServing:
     untouched = rollout.baseline is None and rollout.before_traffic
     require(target is not None or untouched, entry, "names no release")
     phase = Phase.REJECTED if target is None else Phase.ROLLING_BACK
+    if rollout.plan.returns and target == rollout.baseline:
+        # The way back is how an experiment ends; asking for it early holds nothing against it.
+        phase = Phase.RETURNING
     rollout = replace(rollout, target=target, decided_at=entry.at, reason=reason)
     # Whoever acted until now may still write a route: this one is not claimed before it is written.
     serving = replace(serving, claimed=False, failure="", starts={})
@@ -109,6 +112,7 @@ _ENDS = {
     Phase.SETTLED: Outcome.SETTLED,
     Phase.ROLLING_BACK: Outcome.ROLLED_BACK,
     Phase.REJECTED: Outcome.REJECTED,
+    Phase.RETURNING: Outcome.COMPARED,
 }
 
 

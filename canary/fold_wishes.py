@@ -80,9 +80,11 @@ def step_skipped(serving: ModelServing, entry: Entry) -> ModelServing:
     """The controller goes to the next step because a person asked."""
     rollout = current(serving, entry)
     asked = rollout.skip_is_due and entry.body["step"] == rollout.step
-    require(asked and rollout.skip is not None, entry, "skips a step that nobody asked to skip")
-    following = rollout.step + 1
+    require(asked, entry, "skips a step that nobody asked to skip")
+    following = rollout.step if rollout.plan.returns else rollout.step + 1
     last = following >= len(rollout.plan.steps) - 1
+    asked_for = rollout.skip
+    verb = "ended the experiment" if rollout.plan.returns else "skipped a step"
     rollout = replace(
         rollout,
         step=following,
@@ -90,8 +92,10 @@ def step_skipped(serving: ModelServing, entry: Entry) -> ModelServing:
         step_pairs=0,
         resumes_in=Phase.SHIFTING,
         decided_at=entry.at,
-        reason=f"{rollout.skip.by} skipped a step: {rollout.skip.reason}" if rollout.skip else "",
+        reason=f"{asked_for.by} {verb}: {asked_for.reason}" if asked_for else "",
         skip=None,
     )
     phase = Phase.PROMOTED if last else Phase.SHIFTING
+    if rollout.plan.returns:
+        phase = Phase.RETURNING
     return replace(serving, rollout=entered(rollout, phase, entry.at), failure="")

@@ -19,8 +19,9 @@ share, of no harm the smaller one. Whichever is right, the evidence is at most w
 (The measured share alone is not enough: it is noisy where few sessions are left at risk. In the
 tests' simulation, with nine of ten sessions failing, it turned 15 % of good candidates back.)
 
-What a release's own program tells (`empty`, `fallbacks`) comes by request, and so do the tests of
-a single arm (`sick`), whose limit is a share of requests.
+What a release's own program tells (`empty`, `fallbacks`) is counted the same way: a microphone
+that is off gives a hundred empty answers in one session, all on one side. The tests of a single arm
+(`sick`) are by request, for their limit is a share of requests.
 """
 
 from __future__ import annotations
@@ -102,8 +103,8 @@ class Evidence:
             self,
             errors=self.errors.after(block.errors, self.plan, of_units, share),
             slow=self.slow.after(block.slow, self.plan, of_units, share),
-            empty=self.empty.after(block.empty, self.plan, per_session),
-            fallbacks=self.fallbacks.after(block.fallbacks, self.plan, per_session),
+            empty=self.empty.after(block.empty, self.plan, of_units, share),
+            fallbacks=self.fallbacks.after(block.fallbacks, self.plan, of_units, share),
             sick_candidate=self.sick_candidate.after(candidate, requests_per_session=per_session),
             sick_baseline=self.sick_baseline.after(baseline, requests_per_session=per_session),
             seen=self.seen + block,
@@ -217,7 +218,12 @@ _WORDS: dict[Metric, str] = {
     "empty": "empty answers",
     "fallbacks": "answers by the fallback",
 }
-_SESSION_EVENTS: dict[Metric, str] = {"errors": "sessions_failed", "slow": "sessions_slow"}
+_SESSION_EVENTS: dict[Metric, str] = {
+    "errors": "sessions_failed",
+    "slow": "sessions_slow",
+    "empty": "sessions_empty",
+    "fallbacks": "sessions_fallback",
+}
 
 
 def _sessions(seen: Block) -> dict[str, list[int]]:

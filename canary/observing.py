@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from canary.blocks import Block, gained
+from canary.memory import MemoryWatch
 from canary.ports import RevisionState
 from canary.split import SETTLES_S
 from canary.states import Belief, Phase
@@ -24,6 +25,7 @@ def observe(serving: ModelServing, observation: Observation, *, partial: bool) -
     """
     for release, status in sorted(observation.revisions.items()):
         serving = _believe(serving, release, status, observation.at)
+        serving = _remember(serving, release, status, observation.at)
     if serving.rollout is None or observation.counters is None:
         return serving
     return replace(serving, rollout=_absorb(serving.rollout, observation, partial=partial))
@@ -57,6 +59,7 @@ def _absorb(rollout: Rollout, observation: Observation, *, partial: bool) -> Rol
         compared=rollout.phase is Phase.SHIFTING,
         seen=rollout.evidence.seen.candidate.requests,
         seconds=observation.at - (rollout.mark.at if rollout.mark else observation.at),
+        held=rollout.mark.at - rollout.held_from if rollout.mark else 0.0,
     )
     if not complete and not partial:
         return rollout
@@ -106,6 +109,23 @@ def _believe(
             trouble=status.detail if status.state is RevisionState.FAILED else known.trouble,
         )
     )
+
+
+def _remember(
+    serving: ModelServing, release: int, status: RevisionStatus, at: float
+) -> ModelServing:
+    """What is kept of the revision's memory; only a candidate's is followed beyond its start."""
+    known, rollout = serving.belief(release), serving.rollout
+    if known is None:
+        return serving
+    watch = known.memory
+    if status.state is not RevisionState.READY:
+        watch = None  # Another process begins anew.
+    elif watch is None:
+        watch = MemoryWatch(status.memory_bytes) if status.memory_bytes else None
+    elif rollout is not None and release == rollout.candidate:
+        watch = watch.after(status.memory_bytes, at, rollout.plan)
+    return serving if watch == known.memory else serving.with_belief(replace(known, memory=watch))
 
 
 def _ready(known: Belief, status: RevisionStatus) -> Belief:

@@ -18,6 +18,8 @@ class Phase(StrEnum):
     ROLLING_BACK = "rolling-back"
     REJECTED = "rejected"
     HALTED = "halted"
+    RETURNING = "returning"
+    """An experiment is over: the traffic goes back, and nothing is held against the candidate."""
 
 
 BEFORE_TRAFFIC = (Phase.LOADING, Phase.LOADED)
@@ -31,6 +33,8 @@ class Outcome(StrEnum):
     SETTLED = "settled"
     ROLLED_BACK = "rolled-back"
     REJECTED = "rejected"
+    COMPARED = "compared"
+    """An experiment ended as it was planned, or a person ended it."""
     PAUSED = "paused"
     """Not ended: inconclusive, or a person asked. The candidate gets no traffic meanwhile."""
     HALTED = "halted"

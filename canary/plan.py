@@ -70,7 +70,11 @@ class Step(_Table):
 
 
 class RolloutPlan(_Table):
-    """How a candidate takes over from a baseline. A first release needs no steps and uses none."""
+    """How a candidate takes over from a baseline. A first release needs no steps and uses none.
+
+    With `ends_with` "return" it is the plan of an experiment: one step below 100 %, which ends
+    `hold_s` after the experiment began, and then everything goes back to the baseline.
+    """
 
     steps: tuple[Step, ...] = (
         Step(weight=5, hold_s=60, min_requests=200),
@@ -116,11 +120,20 @@ class RolloutPlan(_Table):
     """Pause when no block of requests was completed for so long."""
     patience_s: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     """Pause when only a doubt, or evidence that is still missing, holds a step up for so long."""
-    tick_s: float = Field(default=0.25, ge=0.01, le=60)
-    """Seconds between two looks."""
+    tick_s: float = Field(default=0.25, ge=0.01, le=30)
+    """Seconds between two looks; the lease, which is renewed at a look, lasts many of them."""
+    memory_growth: float = Field(default=4.0, ge=0, allow_inf_nan=False)
+    """A candidate whose memory is over so many times what it had when it became ready, and still
+    growing, is in trouble; 0 watches no memory."""
+    memory_floor_mb: int = Field(default=2048, ge=0)
+    """And only when it holds so many MB (of 1,000,000 bytes) more than it had."""
     load_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     keep_previous: bool = True
     """Keep the release before the live one loaded after the rollout, so going back is instant."""
+    ends_with: Literal["promote", "return"] = "promote"
+    """`return` is set by `sluice experiment` alone."""
+    compares: tuple[Metric, ...] = ()
+    """What an experiment tells of, chosen before anything is seen."""
 
     @field_validator("slow_ms")
     @classmethod
@@ -128,6 +141,15 @@ class RolloutPlan(_Table):
         if value not in SLOW_LIMITS_MS:
             allowed = ", ".join(map(str, SLOW_LIMITS_MS))
             raise ValueError(f"{value} ms is not counted by the router; use one of {allowed}")
+        return value
+
+    @field_validator("memory_growth")
+    @classmethod
+    def _memory_grows(cls, value: float) -> float:
+        if 0 < value <= 1:
+            raise ValueError(
+                f"{value:g} times is no growth; give more than 1, or 0 to watch no memory"
+            )
         return value
 
     @field_validator("alpha_split")
@@ -142,6 +164,8 @@ class RolloutPlan(_Table):
 
     @model_validator(mode="after")
     def _steps_grow_to_the_whole(self) -> Self:
+        if self.returns:
+            return self._only_compares()
         weights = [step.weight for step in self.steps]
         if not weights or weights[-1] != 100:
             raise ValueError("the last step must have weight 100, or the rollout never ends")
@@ -158,6 +182,14 @@ class RolloutPlan(_Table):
             )
         if last.manual or last.until == "evidence":
             raise ValueError("nothing follows the last step; ask for it in the step before")
+        return self
+
+    def _only_compares(self) -> Self:
+        step = self.steps[0] if len(self.steps) == 1 else Step(weight=100)
+        if not 0 < step.weight < 100 or not step.hold_s or step.manual:
+            raise ValueError(
+                "an experiment has one step, with a weight from 1 to 99 and hold_s, its duration"
+            )
         return self
 
     @model_validator(mode="after")
@@ -180,6 +212,11 @@ class RolloutPlan(_Table):
                 "harm can be ruled out only for `errors` and `slow`; give one a part of alpha_split"
             )
         return self
+
+    @property
+    def returns(self) -> bool:
+        """Whether it is an experiment's, which promotes nothing."""
+        return self.ends_with == "return"
 
     @property
     def has_shadow(self) -> bool:

@@ -17,10 +17,14 @@ from canary.plan import COMPARED
 if TYPE_CHECKING:
     from canary.case import Case
 
+BY_PLAN = "the plan's end"
+
 
 def by_progress(case: Case) -> Decision | None:
     """Go on, or wait for somebody's word; None while the step needs more, or is in doubt."""
     rollout = case.rollout
+    if rollout.plan.returns:
+        return _by_the_end(case)
     if rollout.held_from is None or case.now - rollout.held_from < case.step.hold_s:
         return None
     if case.in_doubt or case.capped:
@@ -45,6 +49,15 @@ def by_progress(case: Case) -> Decision | None:
     return case.make(DecisionName.PROMOTE if last else DecisionName.ADVANCE, reason, rule)
 
 
+def _by_the_end(case: Case) -> Decision | None:
+    """End an experiment when its time is over, however it went and whoever drove it."""
+    lasts_s, began = case.step.hold_s, case.rollout.started_at
+    if case.now - began < lasts_s:
+        return None
+    reason = f"the experiment's {lasts_s:g} s are over"
+    return case.make(DecisionName.END, reason, BY_PLAN)
+
+
 def _ruled_out(case: Case) -> str:
     """The harm that the step's own evidence, or else the other's, rules out."""
     plan = case.rollout.plan
@@ -60,6 +73,10 @@ def by_silence(case: Case) -> Decision:
     seen = case.observation.pairs if case.step.shadow else case.observation.counters
     if rollout.held_from is None or seen is None:
         return case.make(DecisionName.HOLD, "getting both sides ready")
+    if plan.returns:
+        # Nights without traffic are part of it, and nothing is to be decided.
+        left = case.step.hold_s - (case.now - rollout.started_at)
+        return case.make(DecisionName.HOLD, f"experiment at {rollout.weight} %: {left:.0f} s left")
     if case.now - rollout.last_block_at >= plan.no_traffic_s:
         reason = f"too little traffic for {plan.no_traffic_s:g} s; {_missing(case)}"
         return case.make(DecisionName.PAUSE, reason, BY_TOO_LITTLE)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from canary.blocks import Observation
     from canary.effects import NumberedEffect
+    from canary.memory import MemoryWatch
     from canary.metrics import Evidence
     from canary.pair_evidence import PairEvidence
     from canary.plan import RolloutPlan, Step
@@ -54,6 +55,8 @@ class Belief:
     started_at: float = 0.0
     restarts: int | None = None
     """Crashes that the fleet had counted when the revision was first seen ready."""
+    memory: MemoryWatch | None = None
+    """None until a ready revision's memory is known."""
 
     def broken(self, now: float, load_timeout_s: float) -> str:
         """Why waiting for it is of no use, empty when it may still get ready."""

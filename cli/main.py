@@ -14,7 +14,13 @@ from typing import Annotated
 
 import typer
 
-from cli import data_commands, model_commands, traffic_commands, workspace_commands
+from cli import (
+    data_commands,
+    experiment_commands,
+    model_commands,
+    traffic_commands,
+    workspace_commands,
+)
 from registry.errors import SluiceError
 from registry.quiet import silence
 
@@ -47,6 +53,7 @@ workspace_commands.add_to(app)
 model_commands.add_to(app)
 data_commands.add_to(app)
 traffic_commands.add_to(app)
+experiment_commands.add_to(app)
 
 
 def main() -> None:

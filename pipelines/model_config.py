@@ -73,6 +73,13 @@ class ModelConfig(BaseModel):
     rollout: RolloutPlan
     drift: DriftPolicy = DriftPolicy()
 
+    @field_validator("rollout")
+    @classmethod
+    def _promotes(cls, plan: RolloutPlan) -> RolloutPlan:
+        if plan.returns or plan.compares:
+            raise ValueError("`sluice experiment` sets ends_with and compares; leave them out")
+        return plan
+
     @field_validator("kind")
     @classmethod
     def _is_known(cls, kind: str) -> str:

@@ -50,6 +50,9 @@ class ConformanceWorld(Protocol):
     def send_bad(self, count: int, *, session: str | None = None) -> None:
         """Send requests that every release refuses, so that asking another is of no use."""
 
+    def send_empty(self, count: int, *, session: str | None = None) -> None:
+        """Send requests that every release answers with nothing, by its fallback."""
+
     def fail(self, release: int) -> None:
         """End the revision's engine, without a word to the router."""
 
@@ -108,6 +111,19 @@ def counted(world: ConformanceWorld, slow_ms: int = 1000) -> Mapping[int, ArmCou
     """The counters, after the time an engine may take to show a finished request."""
     world.sleep(0.3)
     return world.telemetry.read(world.model, slow_ms)
+
+
+def told_empty(
+    world: ConformanceWorld, count: int, *, sessions: bool = True
+) -> Mapping[int, ArmCounters]:
+    """The counters once they tell of `count` empty answers: programs tell a little later."""
+    found = counted(world)
+    for _ in range(40):
+        told = sum(arm.sessions_empty if sessions else arm.empty for arm in found.values())
+        if told >= count:
+            break
+        found = counted(world)
+    return found
 
 
 class PortConformance:
@@ -342,6 +358,77 @@ class PortConformance:
         route(world, (world.first, 100))
         world.send(5, session="one")
         assert counted(world)[world.first].sessions == 0
+
+    # What programs tell
+
+    def test_answers_that_say_nothing_are_told_by_request_and_by_session(
+        self, world: ConformanceWorld
+    ) -> None:
+        serve(world, world.first, world.second)
+        route(world, (world.first, 50), (world.second, 50))
+        before = counted(world)
+        sides = {}
+        for number in range(12):
+            name = f"session-{number}"
+            (sides[name],) = world.send(1, session=name)
+            if number % 3 == 0:
+                world.send_empty(2, session=name)
+        mute = {
+            release: sum(side == release for name, side in sides.items() if int(name[8:]) % 3 == 0)
+            for release in (world.first, world.second)
+        }
+        after = told_empty(world, sum(mute.values()))
+        for release, sessions in mute.items():
+            arm = after.get(release, ArmCounters())
+            assert arm.sessions_empty == arm.sessions_fallback == sessions
+            earlier = before.get(release, ArmCounters())
+            assert arm.empty - earlier.empty == arm.fallbacks - earlier.fallbacks == 2 * sessions
+            assert arm.errors == earlier.errors
+
+    def test_what_is_told_never_falls_nor_passes_the_requests(
+        self, world: ConformanceWorld
+    ) -> None:
+        serve(world, world.first, world.second)
+        route(world, (world.first, 50), (world.second, 50))
+        before = first = counted(world)
+        for _ in range(6):
+            world.send_empty(4)
+            now = world.telemetry.read(world.model, 1000)
+            for release, arm in now.items():
+                earlier = before.get(release, ArmCounters())
+                assert earlier.empty <= arm.empty <= arm.requests
+                assert earlier.sessions_empty <= arm.sessions_empty <= arm.sessions
+            before = now
+            world.sleep(0.1)
+        last = told_empty(world, 24)
+        gained = sum(arm.empty for arm in last.values()) - sum(arm.empty for arm in first.values())
+        assert gained == 24
+
+    def test_sessions_that_were_told_of_are_left_out_later(self, world: ConformanceWorld) -> None:
+        serve(world, world.first, world.second)
+        route(world, (world.first, 50), (world.second, 50))
+        world.send_empty(1, session="session-0")
+        told_empty(world, 1)
+        route(world, (world.first, 20), (world.second, 80))
+        for number in range(3):
+            world.send_empty(1, session=f"session-{number}")
+        assert sum(arm.sessions_empty for arm in told_empty(world, 2).values()) == 2
+        world.sleep(0.5)
+        assert sum(arm.sessions_empty for arm in counted(world).values()) == 2
+
+    def test_empty_answers_to_copies_are_told_nowhere(self, world: ConformanceWorld) -> None:
+        serve(world, world.first, world.second)
+        route(world, (world.first, 100), mirror=Mirror(world.second, 100))
+        before = counted(world)
+        world.send_empty(5)
+        after = told_empty(world, 5, sessions=False)
+        empty = ArmCounters()
+        gained = after[world.first].empty - before.get(world.first, empty).empty
+        assert gained == 5
+        assert after.get(world.second, empty).empty == before.get(world.second, empty).empty
+        pairs = world.telemetry.pairs(world.model, world.first, world.second, 0.0)
+        assert len(pairs) == 5
+        assert all(pair.baseline.empty and pair.candidate.empty for pair in pairs)
 
     # Mirrors and second answers
 

@@ -41,12 +41,17 @@ def test_counters_that_began_again_gained_nothing_that_is_known(now: ArmCounters
         ArmCounters(300, sessions=42, sessions_failed=3, sessions_slow=2),
         ArmCounters(300, sessions=42, sessions_failed=43, sessions_slow=2),
         ArmCounters(300),
+        ArmCounters(300, sessions=42, sessions_failed=4, sessions_slow=2, sessions_empty=43),
     ],
 )
 def test_sessions_that_began_again_gained_nothing_that_is_known(now: ArmCounters) -> None:
     before = ArmCounters(200, sessions=40, sessions_failed=4, sessions_slow=2)
     assert gained(before, now) is None
     assert gained(before, ArmCounters(300, 0, 0, 0, 0, 42, 42, 2)) is not None
+    # Programs tell later than the router: of sessions seen earlier, and of more than its requests.
+    late = ArmCounters(201, 0, 0, 9, 9, 40, 4, 2, sessions_empty=9, sessions_fallback=9)
+    assert gained(before, late) is not None
+    assert gained(ArmCounters(200), ArmCounters(201, 0, 0, 9)) is None
 
 
 def test_a_journal_of_three_counters_is_read_as_before() -> None:

@@ -155,6 +155,23 @@ def test_one_session_that_fails_a_hundred_times_is_one_failure() -> None:
     assert not Evidence.none(plan).after(block).errors.harm.reaches(plan.alpha_of("errors"))
 
 
+def test_what_programs_tell_is_counted_by_session_too() -> None:
+    block = Block(
+        ArmCounters(110, empty=100, fallbacks=60, sessions=11, sessions_empty=1),
+        ArmCounters(990, sessions=99, sessions_fallback=2),
+    )
+    assert (block.empty.events_candidate, block.empty.events_total) == (1, 1)
+    assert (block.fallbacks.events_candidate, block.fallbacks.events_total) == (0, 2)
+    assert block.empty.share == pytest.approx(0.1)
+    plan = RolloutPlan()
+    by_requests = Block(ArmCounters(110, empty=100), ArmCounters(990))
+    assert "empty answers" in Evidence.none(plan).after(by_requests).harmful
+    assert not Evidence.none(plan).after(block).harmful
+    mute = Block(arm(400, 100, 0), arm(4000, 1000, 0))
+    mute = replace(mute, candidate=replace(mute.candidate, sessions_empty=40))
+    assert "(40 of 100 sessions against 0 of 1000)" in Evidence.none(plan).after(mute).harmful
+
+
 def test_told_sessions_need_no_stated_size() -> None:
     block = Block(arm(40, 20, 8), arm(400, 200, 4))
     plans = (RolloutPlan(), RolloutPlan(requests_per_session=20))

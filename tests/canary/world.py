@@ -44,6 +44,9 @@ class Behaviour:
     slow_share: float = 0.0
     empty_share: float = 0.0
     fallback_share: float = 0.0
+    memory_mb: float = 0.0
+    """What its revision holds when it is ready; 0: nobody knows."""
+    leak_mb_per_s: float = 0.0
 
 
 @dataclass
@@ -51,29 +54,40 @@ class Epoch:
     """What one set of weights saw of sessions, those left out that failed earlier."""
 
     arms: dict[int, list[int]] = field(default_factory=dict)
-    """By release: sessions, failed, slow."""
-    known: dict[str, tuple[bool, bool]] = field(default_factory=dict)
-    """By session: failed, slow."""
+    """By release: sessions, failed, slow, empty, by the fallback."""
+    known: dict[str, tuple[bool, ...]] = field(default_factory=dict)
+    """By session: failed, slow, empty, by the fallback."""
     failed_before: frozenset[str] = frozenset()
+    told_before: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+    """Sessions that had an empty answer earlier, and that had one by the fallback."""
+
+    def following(self) -> Epoch:
+        """The next one of the same comparison."""
+        known = self.known.items()
+        told = [
+            before | {name for name, events in known if events[place]}
+            for place, before in enumerate(self.told_before, start=2)
+        ]
+        return Epoch(failed_before=self.failed(), told_before=(told[0], told[1]))
 
     def failed(self) -> frozenset[str]:
         """Sessions that failed in this comparison."""
-        return self.failed_before | {name for name, (failed, _) in self.known.items() if failed}
+        return self.failed_before | {name for name, events in self.known.items() if events[0]}
 
-    def note(self, release: int, session: str, *, failed: bool, slow: bool) -> None:
+    def note(self, release: int, session: str, *events: bool) -> None:
         if session in self.failed_before:
             return
-        arm = self.arms.setdefault(release, [0, 0, 0])
+        arm = self.arms.setdefault(release, [0] * 5)
         before = self.known.get(session)
         arm[0] += before is None
-        was_failed, was_slow = before or (False, False)
-        arm[1] += failed and not was_failed
-        arm[2] += slow and not was_slow
-        self.known[session] = failed or was_failed, slow or was_slow
+        were = before or (False, False, *(session in told for told in self.told_before))
+        for place, (event, was) in enumerate(zip(events, were, strict=True), start=1):
+            arm[place] += event and not was
+        self.known[session] = tuple(now or was for now, was in zip(events, were, strict=True))
 
     def note_many(self, release: int, *counts: int) -> None:
-        """Sessions of one request each: how many, failed, slow."""
-        arm = self.arms.setdefault(release, [0, 0, 0])
+        """Sessions of one request each: how many, failed, slow, empty, by the fallback."""
+        arm = self.arms.setdefault(release, [0] * 5)
         for place, count in enumerate(counts):
             arm[place] += count
 
@@ -117,6 +131,8 @@ class MemoryWorld:
     lost_confirmations: int = 0
     """How many route reads time out."""
     telemetry_failures: int = 0
+    clock_set_by_s: float = 0.0
+    """How far somebody set the clock; time itself goes on."""
     misrouted: float | None = None
     """The candidate's real share of `sleep`'s traffic while two releases are compared."""
 
@@ -129,6 +145,9 @@ class MemoryWorld:
     # Time and traffic
 
     def clock(self) -> float:
+        return self.now + self.clock_set_by_s
+
+    def steady(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -189,11 +208,11 @@ class MemoryWorld:
     def _note_sessions(self, release: int, gained: ArmCounters, session: str | None) -> None:
         if self.route is None or not self.route.compares:
             return
+        events = (gained.errors, gained.slow, gained.empty, gained.fallbacks)
         if session is None:
-            self.epoch.note_many(release, gained.requests, gained.errors, gained.slow)
+            self.epoch.note_many(release, gained.requests, *events)
         elif gained.requests:
-            failed, slow = gained.errors > 0, gained.slow > 0
-            self.epoch.note(release, session, failed=failed, slow=slow)
+            self.epoch.note(release, session, *(count > 0 for count in events))
 
     def _mirror(self, answered_by: int, copies: int) -> None:
         """Answer copies, and remember both answers to each; nobody waits and nothing counts."""
@@ -205,7 +224,7 @@ class MemoryWorld:
         for _ in range(copies):
             name = f"copy-{len(self.mirrored)}"
             outputs = self._output(answered_by), self._output(candidate)
-            self.mirrored.append(Pair(name, name, self.now, *outputs))
+            self.mirrored.append(Pair(name, name, self.clock(), *outputs))
 
     def _output(self, release: int) -> Output:
         behaviour = self.behaviour(release)
@@ -242,6 +261,15 @@ class MemoryWorld:
             before, self.route = self.route, replace(self._routed(), retry_to=None)
             self._answer(side, 1, error_share=1.0, session=session)
             self.route = before
+
+    def send_empty(self, count: int, *, session: str | None = None) -> None:
+        assert self.route is not None
+        usual = self.behaviours
+        mute = Behaviour(empty_share=1.0, fallback_share=1.0)
+        known = {*self.revisions, *usual}
+        self.behaviours = {release: replace(mute, ready_after_s=0.0) for release in known}
+        self.send(count, session=session)
+        self.behaviours = usual
 
     def _routed(self) -> Route:
         assert self.route is not None
@@ -312,7 +340,9 @@ class MemoryFleet(Fleet):
             return RevisionStatus(RevisionState.STARTING, "loading", revision.restarts)
         if behaviour.fails or not behaviour.published:
             return RevisionStatus(RevisionState.FAILED, "the model does not load")
-        return RevisionStatus(RevisionState.READY, "", revision.restarts)
+        ready_s = self.world.now - revision.started_at - behaviour.ready_after_s
+        held = round((behaviour.memory_mb + behaviour.leak_mb_per_s * ready_s) * 1e6)
+        return RevisionStatus(RevisionState.READY, "", revision.restarts, memory_bytes=held)
 
     def admit(self, model: str, release: int) -> Admission:
         status = self.status(model, release)
@@ -353,8 +383,7 @@ class MemoryRouter(Router):
         before, self.world.route = self.world.route, route
         if before is None or before.shares != route.shares:
             goes_on = before is not None and before.compares and route.compares
-            failed = self.world.epoch.failed() if goes_on else frozenset()
-            self.world.epoch = Epoch(failed_before=failed)
+            self.world.epoch = self.world.epoch.following() if goes_on else Epoch()
         if before is None or replace(before, token=route.token) != route:
             self.world.change("route", route)
 
@@ -381,12 +410,14 @@ class MemoryTelemetry(Telemetry):
         totals = dict(self.world.counters)
         if not self.world.tells_sessions:
             return totals
-        for release, (sessions, failed, slow) in self.world.epoch.arms.items():
+        for release, (sessions, failed, slow, empty, fallback) in self.world.epoch.arms.items():
             totals[release] = replace(
                 totals.get(release, ArmCounters()),
                 sessions=sessions,
                 sessions_failed=failed,
                 sessions_slow=slow,
+                sessions_empty=empty,
+                sessions_fallback=fallback,
             )
         return totals
 
