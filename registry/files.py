@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.errors import PermanentEngineError
+from registry.errors import PermanentEngineError, RetryableEngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +108,29 @@ def staged_folder(staging: Path, target: Path) -> Iterator[Path]:
         fsync_folder(target.parent)
     except OSError as error:
         raise disk_error(target, error) from error
+
+
+@contextmanager
+def locked(path: Path, *, timeout_s: float, busy: str) -> Iterator[None]:
+    """Hold the lock file `path`, which no other process does meanwhile; its folder is made.
+
+    Raises RetryableEngineError that says `busy` when another held it for `timeout_s`, and
+    PermanentEngineError when the disk refuses the file.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=timeout_s)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise RetryableEngineError(busy, where=str(path.parent)) from error
+    except OSError as error:
+        raise disk_error(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def disk_error(path: Path, error: OSError) -> PermanentEngineError:

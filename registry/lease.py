@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from registry.journal import Journal
 
+LONGEST_TTL_S = 600.0
+"""No lease lasts longer, so one that seems to was given out before the clock was set back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -48,12 +51,16 @@ class Leases:
         return None if row is None else Lease(row.model, row.holder, row.token, row.expires_at)
 
     def acquire(self, model: str, holder: str, *, now: float, ttl_s: float) -> Lease:
-        """A new lease. Raises LeaseHeldError while another holder's is not over."""
+        """A new lease. Raises LeaseHeldError while another holder's is not over.
+
+        A clock that was set back keeps nobody waiting: what lies further ahead than any lease can
+        last counts as over. Its holder, should it live, is fenced off.
+        """
         _check_times(now, ttl_s)
 
         def work(connection: Connection) -> Lease:
             row = _current(connection, model)
-            if row is not None and row.expires_at > now:
+            if row is not None and now < row.expires_at <= now + LONGEST_TTL_S:
                 raise LeaseHeldError(
                     f"{row.holder} is acting on it for another {row.expires_at - now:.0f} s",
                     where=model,
@@ -94,7 +101,7 @@ class Leases:
 
 def _check_times(now: float, ttl_s: float) -> None:
     # A NaN compares as false with everything: it would look like a lease that is over.
-    if not (math.isfinite(now) and math.isfinite(ttl_s) and ttl_s > 0):
+    if not (math.isfinite(now) and 0 < ttl_s <= LONGEST_TTL_S):
         raise ValueError(f"a lease from {now} for {ttl_s} s")
 
 

@@ -39,7 +39,11 @@ def _no_fence() -> None:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The ports, the aliases of the model registry, and time."""
+    """The ports, the aliases of the model registry, and time.
+
+    `clock` is UTC epoch seconds, which somebody may set; `steady` counts seconds from any moment
+    and only goes on.
+    """
 
     fleet: Fleet
     router: Router
@@ -49,6 +53,8 @@ class World:
     aliases: Callable[[str, str, int], None] | None = None
     """Called with model, alias and release; None when no registry is to be told."""
     attempts: int = ATTEMPTS
+    steady: Callable[[], float] | None = None
+    """None where nothing but `clock` tells the time: then only a step back is noticed."""
 
     def retry(self, call: Callable[[], Seen], fence: Callable[[], None] = _no_fence) -> Seen:
         """The call's result; waits longer each time that it raises RetryableEngineError.

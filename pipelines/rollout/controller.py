@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from canary.fold_wishes import may_let_go_on
-from canary.rollout import ModelServing, Outcome, Phase, fold
+from canary.rollout import ModelServing, Outcome, Phase, advance
 from pipelines.rollout.acting import World
 from pipelines.rollout.driving import Turn
 from pipelines.rollout.refusals import check_promotion, rollback_target
@@ -37,7 +37,11 @@ def _no_roles(_: str) -> Collection[str]:
 
 
 class Controller:
-    """Drives rollouts of any model, one at a time each. `clock` is UTC epoch seconds."""
+    """Drives rollouts of any model, one at a time each.
+
+    `clock` is UTC epoch seconds. `steady`, such as `time.monotonic`, tells when somebody set it,
+    and then every wait begins anew; without it only a step back is noticed.
+    """
 
     def __init__(  # noqa: PLR0913 - its three ports, and what it takes from outside by name
         self,
@@ -49,6 +53,7 @@ class Controller:
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
+        steady: Callable[[], float] | None = None,
         actor: str,
         holder: str = "",
         on_event: Callable[[str], None] | None = None,
@@ -56,7 +61,7 @@ class Controller:
         roles: Callable[[str], Collection[str]] = _no_roles,
         ttl_s: float = DEFAULT_TTL_S,
     ) -> None:
-        self._world = World(fleet, router, telemetry, clock, sleep, aliases)
+        self._world = World(fleet, router, telemetry, clock, sleep, aliases, steady=steady)
         self._journal = journal
         self._leases = leases
         self._actor = actor
@@ -64,10 +69,16 @@ class Controller:
         self._on_event = on_event
         self._roles = roles
         self._ttl_s = ttl_s
+        self._known: dict[str, ModelServing] = {}
+        """What was folded so far, so that a long journal is read once."""
 
     def serving(self, model: str) -> ModelServing:
         """What the journal says now. Raises IntegrityError when it tells the impossible."""
-        return fold(self._journal.read(model), model=model)
+        serving = self._known.get(model, ModelServing(model))
+        for entry in self._journal.read(model, serving.sequence):
+            serving = advance(serving, entry)
+        self._known[model] = serving
+        return serving
 
     def promote(
         self, model: str, candidate: int, plan: RolloutPlan, *, replace: bool = False
@@ -217,7 +228,7 @@ class Controller:
     def _leave(self, turn: Turn, target: int | None, reason: str) -> RolloutResult:
         turn.record("rollback-requested", {"to": target, "reason": reason})
         if target is not None:
-            turn.glance(target)
+            turn.glance()
         return turn.drive()
 
     @contextmanager
@@ -229,6 +240,7 @@ class Controller:
                 self._journal,
                 self._leases,
                 lease,
+                self.serving(model),
                 actor=self._actor,
                 ttl_s=self._ttl_s,
                 on_event=self._on_event,

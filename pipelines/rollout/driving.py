@@ -13,7 +13,6 @@ from canary.effects import route_to_json
 from canary.rollout import (
     DecisionName,
     Done,
-    ModelServing,
     Observation,
     Observe,
     Perform,
@@ -33,7 +32,7 @@ from registry.errors import FencedError, SluiceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from canary.rollout import NumberedEffect
+    from canary.rollout import ModelServing, NumberedEffect
     from pipelines.rollout.acting import World
     from pipelines.rollout.result import RolloutResult
     from registry.journal import Journal
@@ -42,16 +41,20 @@ if TYPE_CHECKING:
 DEFAULT_TICK_S = 0.25
 """Seconds between looks when no plan says otherwise."""
 
+CLOCK_STEP_S = 1.0
+"""A clock that went so much further or less far than a steady one between two looks was set."""
+
 
 class Turn:
     """One lease on one model, and the state that its journal tells."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a controller hands over, each by its type
         self,
         world: World,
         journal: Journal,
         leases: Leases,
         lease: Lease,
+        serving: ModelServing,
         *,
         actor: str,
         ttl_s: float,
@@ -65,9 +68,9 @@ class Turn:
         self.actor = actor
         self.ttl_s = ttl_s
         self.on_event = on_event
-        self.serving = ModelServing(lease.model)
+        self.serving = serving
         self._pairs = PairReader()
-        self.catch_up()
+        self._times = self._read_clocks()
 
     def catch_up(self) -> None:
         """Fold in what was written since, by this controller or by a person."""
@@ -93,6 +96,9 @@ class Turn:
         while True:
             self._renew()
             self.catch_up()
+            if self._clock_was_set():
+                # How long anything was held is not known any more; a look begins it anew.
+                self.look()
             action = next_action(self.serving, self.world.clock())
             over = len(self.serving.history) > ended and self.serving.rollout is None
             if over and (self.serving.serves or self.serving.live is None):
@@ -122,9 +128,12 @@ class Turn:
         known |= {*serving.warm, *seeing.running(self.world, self.model)}
         self._look(self.world, sorted(known))
 
-    def glance(self, release: int) -> None:
-        """Look at one release and the route, once: going back must not wait for more."""
-        self._look(replace(self.world, attempts=1), (release,))
+    def glance(self) -> None:
+        """Look once at the route and at what may take the traffic: going back waits for no more."""
+        rollout = self.serving.rollout
+        named = (rollout.target, rollout.baseline) if rollout is not None else ()
+        releases = sorted({release for release in named if release is not None})
+        self._look(replace(self.world, attempts=1), releases)
 
     def _look(self, world: World, releases: Iterable[int]) -> None:
         seen = seeing.statuses(world, self.model, releases)
@@ -140,8 +149,19 @@ class Turn:
         self.record("looked", body)
 
     def _renew(self) -> None:
-        if self.lease.expires_at - self.world.clock() < self.ttl_s / 2:
+        left = self.lease.expires_at - self.world.clock()
+        # More than the lease was given for: the clock was set back, and would hold it for longer.
+        if left < self.ttl_s / 2 or left > self.ttl_s:
             self._check_lease()
+
+    def _clock_was_set(self) -> bool:
+        (was, steady_was), (now, steady) = self._times, self._read_clocks()
+        self._times = now, steady
+        return now < was or abs((now - was) - (steady - steady_was)) > CLOCK_STEP_S
+
+    def _read_clocks(self) -> tuple[float, float]:
+        now = self.world.clock()
+        return now, now if self.world.steady is None else self.world.steady()
 
     def _check_lease(self) -> None:
         """Raise FencedError unless the lease is still ours; nobody tells another's outcome."""

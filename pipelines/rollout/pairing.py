@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from canary.rollout import Rollout
     from pipelines.rollout.acting import World
 
+MOST_SESSIONS = 1 << 20
+"""Sessions that one rollout's pairs are counted of, about 100 MB; further ones say nothing new."""
 LATE_S = 10.0
 """Pairs are read again for so long, because one may be told of after a younger one."""
 
@@ -31,7 +33,7 @@ class PairReader:
     def read(self, world: World, model: str, rollout: Rollout) -> tuple[PairCounts | None, str]:
         """Counts of the pairs that the journal does not have yet, or None and why not."""
         seen, baseline = rollout.pairs.seen, rollout.baseline
-        if baseline is None:
+        if baseline is None or len(self._known) >= MOST_SESSIONS:
             return PairCounts(), ""
         resumed = self._rollout == rollout.number
         after = max(seen.until - LATE_S, rollout.started_at) if resumed else rollout.started_at

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from .stage import MODEL, QUICK, Stage
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Stage:
+def stage() -> Stage:
     """Nothing was ever served."""
-    return Stage.at(tmp_path)
+    return Stage.in_memory()
 
 
 @pytest.fixture

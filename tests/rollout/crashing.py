@@ -35,6 +35,8 @@ class Points:
     passed: int = 0
     names: list[str] = field(default_factory=list)
     dead: bool = False
+    token: int = 0
+    """Of the lease under which the controller acts, 0 before it has one."""
 
     def passing(self, name: str) -> None:
         if self.dead:
@@ -65,14 +67,27 @@ class CrashingJournal:
 
 
 class CrashingLeases(Leases):
-    def __init__(self, journal: Journal, points: Points) -> None:
-        super().__init__(journal)
+    def __init__(self, leases: Leases, points: Points) -> None:
+        self._leases = leases
         self._points = points
+
+    def acquire(self, model: str, holder: str, *, now: float, ttl_s: float) -> Lease:
+        lease = self._leases.acquire(model, holder, now=now, ttl_s=ttl_s)
+        self._points.token = lease.token
+        return lease
+
+    def take_over(self, model: str, holder: str, *, now: float, ttl_s: float) -> Lease:
+        lease = self._leases.take_over(model, holder, now=now, ttl_s=ttl_s)
+        self._points.token = lease.token
+        return lease
+
+    def renew(self, lease: Lease, *, now: float, ttl_s: float) -> Lease:
+        return self._leases.renew(lease, now=now, ttl_s=ttl_s)
 
     def release(self, lease: Lease) -> None:
         if self._points.dead:
             raise Killed
-        super().release(lease)
+        self._leases.release(lease)
 
 
 class CrashingFleet(Fleet):
@@ -118,16 +133,28 @@ class CrashingRouter(Router):
 
 
 def crashing_controller(
-    stage: Stage, points: Points, *, sleep: Callable[[float], None] | None = None
+    stage: Stage,
+    points: Points,
+    *,
+    sleep: Callable[[float], None] | None = None,
+    actor: str = "crashing",
 ) -> Controller:
-    return Controller(
+    controller = Controller(
         CrashingJournal(stage.journal, points),  # type: ignore[arg-type] # appends and reads only
-        CrashingLeases(stage.journal, points),
+        CrashingLeases(stage.leases, points),
         CrashingFleet(stage.world.fleet, points),
         CrashingRouter(stage.world.router, points),
         stage.world.telemetry,
         clock=stage.world.clock,
         sleep=sleep or stage.world.sleep,
-        actor="crashing",
-        aliases=lambda *alias: stage.aliases.append(alias),
+        steady=stage.world.steady,
+        actor=actor,
+        aliases=lambda *alias: set_alias(stage, points, alias),
     )
+    return stage.knowing(controller)
+
+
+def set_alias(stage: Stage, points: Points, alias: tuple[str, str, int]) -> None:
+    points.passing("before alias")
+    stage.aliases.append(alias)
+    points.passing("after alias")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import event
 
 from canary.ports import RevisionState
-from canary.rollout import RolloutPlan, Step, fold
+from canary.rollout import ModelServing, RolloutPlan, Step, advance
 from pipelines.rollout.controller import Controller
 from registry.journal import Journal
 from registry.lease import Leases
 from tests.canary.world import MemoryWorld
+
+from .memory_journal import MemoryJournal, MemoryLeases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
     from canary.ports import Fleet, Router, Telemetry
-    from canary.rollout import ModelServing
     from registry.journal import Entry
+
+    from .memory_journal import Snapshot
 
 MODEL = "speech"
 
@@ -46,15 +49,29 @@ class Stage:
     world: MemoryWorld = field(default_factory=MemoryWorld)
     lines: list[str] = field(default_factory=list)
     aliases: list[tuple[str, str, int]] = field(default_factory=list)
+    folded: ModelServing = field(default_factory=lambda: ModelServing(MODEL))
 
     @classmethod
     def at(cls, folder: Path, world: MemoryWorld | None = None) -> Stage:
         journal = Journal(f"sqlite:///{folder / 'journal.db'}")
         # These tests kill controllers, not machines: waiting for the disk would only be slow.
-        event.listen(journal.engine, "checkout", _do_not_wait_for_the_disk)
+        event.listen(journal.engine, "checkout", do_not_wait_for_the_disk)
         stage = cls(journal, world or MemoryWorld())
         stage.world.watch = check_world
         return stage
+
+    @classmethod
+    def in_memory(cls, world: MemoryWorld | None = None, journal: Snapshot | None = None) -> Stage:
+        """As `at`, for tests about the order of things and not about the disk."""
+        stage = cls(MemoryJournal(journal), world or MemoryWorld())
+        stage.world.watch = check_world
+        return stage
+
+    @property
+    def leases(self) -> Leases:
+        if isinstance(self.journal, MemoryJournal):
+            return MemoryLeases(self.journal)
+        return Leases(self.journal)
 
     def controller(
         self,
@@ -66,19 +83,26 @@ class Stage:
         sleep: Callable[[float], None] | None = None,
         roles: Callable[[str], Collection[str]] = lambda _: (),
     ) -> Controller:
-        return Controller(
+        controller = Controller(
             self.journal,
-            Leases(self.journal),
+            self.leases,
             fleet or self.world.fleet,
             router or self.world.router,
             telemetry or self.world.telemetry,
             clock=self.world.clock,
             sleep=sleep or self.world.sleep,
+            steady=self.world.steady,
             actor=actor,
             on_event=self.lines.append,
             roles=roles,
             aliases=lambda *alias: self.aliases.append(alias),
         )
+        return self.knowing(controller)
+
+    def knowing(self, controller: Controller) -> Controller:
+        """With what a new process would fold first; folding is pure, so it is done once."""
+        controller._known[MODEL] = self.serving
+        return controller
 
     def entries(self) -> tuple[Entry, ...]:
         return self.journal.read(MODEL)
@@ -92,7 +116,9 @@ class Stage:
     @property
     def serving(self) -> ModelServing:
         self.journal.verify(MODEL)
-        return fold(self.entries(), model=MODEL)
+        for entry in self.journal.read(MODEL, self.folded.sequence):
+            self.folded = advance(self.folded, entry)
+        return self.folded
 
     @property
     def weights(self) -> dict[int, int]:
@@ -100,7 +126,7 @@ class Stage:
         return {} if route is None else {share.release: share.weight for share in route.shares}
 
 
-def _do_not_wait_for_the_disk(connection: DBAPIConnection, *_: object) -> None:
+def do_not_wait_for_the_disk(connection: DBAPIConnection, *_: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous=OFF")
     cursor.close()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
+import copy
+import itertools
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,12 +18,15 @@ from registry.errors import FencedError
 from tests.canary.world import Behaviour, MemoryWorld
 
 from .crashing import Killed, Points, crashing_controller
+from .memory_journal import MemoryJournal
 from .stage import MODEL, Stage, always
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.rollout.result import RolloutResult
+
+    from .memory_journal import Snapshot
 
 PLAN = RolloutPlan(
     steps=(Step(weight=50, hold_s=0.5, min_requests=30), Step(weight=100)),
@@ -50,8 +53,12 @@ BAD = Behaviour(error_share=0.5)
 BROKEN = Behaviour(fails=True)
 UNFIT = Behaviour(unfit=True)
 
-STRIDE = 3
-LONG_STRIDE = 5
+SIDES = ("before", "after")
+EVERYWHERE = {
+    f"{side} {what}"
+    for side in SIDES
+    for what in ("rollout-started", "effect-started", "effect-confirmed", "rollout-ended")
+} | {f"{side} start" for side in SIDES}
 
 ENDS = {
     "good": (GOOD, {Outcome.SETTLED}),
@@ -61,11 +68,20 @@ ENDS = {
 }
 
 
-def served_stage(folder: Path) -> Stage:
-    """Release 1 serves everything; it must stay loaded whatever comes."""
-    stage = Stage.at(folder, MemoryWorld())
+@cache
+def _served() -> tuple[Snapshot, MemoryWorld, ModelServing]:
+    stage = Stage.in_memory()
     assert stage.controller().promote(MODEL, 1, PLAN).outcome == "settled"
     stage.world.calls.clear()
+    assert isinstance(stage.journal, MemoryJournal)
+    return stage.journal.snapshot(), stage.world, stage.serving
+
+
+def served_stage() -> Stage:
+    """Release 1 serves everything; it must stay loaded whatever comes."""
+    journal, world, serving = _served()
+    stage = Stage.in_memory(copy.deepcopy(world), journal)
+    stage.folded = serving
     before = stage.world.watch
     assert before is not None
 
@@ -100,48 +116,46 @@ def check_end(stage: Stage, legal: set[Outcome]) -> None:
 
 
 @pytest.mark.parametrize("scenario", ENDS)
-def test_killed_at_every_point(tmp_path: Path, scenario: str) -> None:
+def test_killed_at_every_point(scenario: str) -> None:
     behaviour, legal = ENDS[scenario]
-    # Every third point, beginning elsewhere in each scenario; the next test draws from all.
-    point = total = 1 + sorted(ENDS).index(scenario) % STRIDE
-    while point <= total:
-        folder = tmp_path / str(point)
-        folder.mkdir()
-        stage = served_stage(folder)
+    crossed: set[str] = set()
+    for point in itertools.count(1):
+        stage = served_stage()
         stage.world.behaviours[2] = behaviour
         points = Points(at=point, act=lambda: points.kill())  # noqa: B023, PLW0108 - run at once
-        try:
+        with suppress(Killed):
             crashing_controller(stage, points).promote(MODEL, 2, PLAN)
-        except Killed:
-            total = point + STRIDE
-        point += STRIDE
+        if not points.dead:
+            break
+        crossed.add(points.names[-1])
         if stage.serving.rollout is None and len(stage.serving.history) == 1:
             continue  # killed before the rollout began
         finish(stage)
         check_end(stage, legal)
-    assert point > 15
+    assert crossed >= EVERYWHERE
+    if scenario == "good":
+        assert crossed >= {f"{side} alias" for side in SIDES}
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_killed_twice_while_the_world_changes(data: st.DataObject) -> None:
     behaviour, _ = ENDS[data.draw(st.sampled_from(sorted(ENDS)))]
-    with tempfile.TemporaryDirectory() as place:
-        stage = served_stage(Path(place))
-        stage.world.behaviours[2] = behaviour
-        for life in range(3):
-            points = Points(at=data.draw(st.integers(1, 40)), act=lambda: points.kill())  # noqa: B023, PLW0108
-            with suppress(Killed):
-                controller = crashing_controller(stage, points)
-                if life == 0:
-                    controller.promote(MODEL, 2, PLAN)
-                else:
-                    controller.resume(MODEL, take_over=True)
-            happen(stage, data.draw(st.sampled_from(sorted(HAPPENINGS))))
-        if len(stage.serving.history) == 1 and stage.serving.rollout is None:
-            return
-        finish(stage)
-        check_end(stage, {Outcome.SETTLED, Outcome.ROLLED_BACK, Outcome.REJECTED})
+    stage = served_stage()
+    stage.world.behaviours[2] = behaviour
+    for life in range(3):
+        points = Points(at=data.draw(st.integers(1, 40)), act=lambda: points.kill())  # noqa: B023, PLW0108
+        with suppress(Killed):
+            controller = crashing_controller(stage, points)
+            if life == 0:
+                controller.promote(MODEL, 2, PLAN)
+            else:
+                controller.resume(MODEL, take_over=True)
+        happen(stage, data.draw(st.sampled_from(sorted(HAPPENINGS))))
+    if len(stage.serving.history) == 1 and stage.serving.rollout is None:
+        return
+    finish(stage)
+    check_end(stage, {Outcome.SETTLED, Outcome.ROLLED_BACK, Outcome.REJECTED})
 
 
 def give_word(stage: Stage) -> None:
@@ -156,22 +170,20 @@ def give_word(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("worse", [GOOD, Behaviour(empty_share=0.5)], ids=["good", "empty"])
-def test_killed_at_every_point_of_shadow_skip_and_word(tmp_path: Path, worse: Behaviour) -> None:
-    point = total = 1
+def test_killed_at_every_point_of_shadow_skip_and_word(worse: Behaviour) -> None:
+    """Between the point after one change and the point before the next, nothing changes."""
     crossed: set[str] = set()
-    while point <= total:
-        folder = tmp_path / str(point)
-        folder.mkdir()
-        stage = served_stage(folder)
+    for point in itertools.count(2, 2):
+        stage = served_stage()
         stage.world.behaviours[2] = worse
+        stage.world.requests_per_s = 100  # each copy is answered one by one here
         sleep = always(stage, partial(give_word, stage))
         points = Points(at=point, act=lambda: points.kill())  # noqa: B023, PLW0108 - run at once
-        try:
+        with suppress(Killed):
             crashing_controller(stage, points, sleep=sleep).promote(MODEL, 2, STEPS)
-        except Killed:
-            total = point + LONG_STRIDE
+        if not points.dead:
+            break
         crossed.add(points.names[-1])
-        point += LONG_STRIDE
         if stage.serving.rollout is None and len(stage.serving.history) == 1:
             continue  # killed before the rollout began
         stage.world.sleep(61)
@@ -179,8 +191,7 @@ def test_killed_at_every_point_of_shadow_skip_and_word(tmp_path: Path, worse: Be
         check_end(stage, {Outcome.SETTLED} if worse is GOOD else {Outcome.REJECTED})
         assert stage.serving.mirror is None
         assert stage.kinds().count("step-skipped") == (worse is GOOD)
-    assert point > 15
-    assert len(crossed) > 4
+    assert crossed >= {name for name in EVERYWHERE if name.startswith("after")}
 
 
 def restart_machine(world: MemoryWorld) -> None:
@@ -202,23 +213,21 @@ def happen(stage: Stage, what: str) -> None:
     HAPPENINGS[what](stage.world)
 
 
-def test_taken_over_at_every_point_it_does_nothing_more(tmp_path: Path) -> None:
+def test_taken_over_at_every_point_it_does_nothing_more() -> None:
     """Somebody rolls back at point n; the first controller notices and changes nothing.
 
     A start or stop that is on its way when the lease is taken may still arrive, since a fleet
     knows no token. A route may not, whenever it was sent.
     """
-    point = 1
-    while True:
-        folder = tmp_path / str(point)
-        folder.mkdir()
-        stage = served_stage(folder)
+    for point in itertools.count(1):
+        stage = served_stage()
 
         def take_over(stage: Stage = stage) -> None:
             if stage.serving.rollout is None:
                 return
             stage.controller("ann").rollback(MODEL, 1, "complaints")
             stage.world.calls.clear()
+            stage.aliases.clear()
 
         points = Points(at=point, act=take_over)
         with suppress(FencedError):
@@ -226,7 +235,6 @@ def test_taken_over_at_every_point_it_does_nothing_more(tmp_path: Path) -> None:
         if points.passed < point:
             break
         name = points.names[point - 1]
-        point += 2
         if stage.serving.history[-1].reason != "complaints":
             continue
         late = name in ("after effect-started", "before start", "before stop")
@@ -234,15 +242,13 @@ def test_taken_over_at_every_point_it_does_nothing_more(tmp_path: Path) -> None:
         assert arrived <= ({"start", "stop"} if late else set()), name
         assert stage.weights == {1: 100}
         assert stage.serving.live == 1
-    assert point > 15
+    assert point > 30
 
 
 @pytest.mark.parametrize("plan", [PLAN, STEPS], ids=["plain", "steps"])
 @pytest.mark.parametrize("scenario", ENDS)
-def test_decisions_replay_from_the_journal(
-    tmp_path: Path, scenario: str, plan: RolloutPlan
-) -> None:
-    stage = served_stage(tmp_path)
+def test_decisions_replay_from_the_journal(scenario: str, plan: RolloutPlan) -> None:
+    stage = served_stage()
     stage.world.behaviours[2] = ENDS[scenario][0]
     sleep = always(stage, partial(give_word, stage))
     stage.controller(sleep=sleep).promote(MODEL, 2, plan)

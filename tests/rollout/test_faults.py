@@ -8,7 +8,6 @@ import pytest
 
 from canary.ports import RevisionState
 from registry.errors import ConflictError, LeaseHeldError, UserError
-from registry.lease import Leases
 from tests.canary.world import Behaviour
 
 from .stage import MODEL, QUICK, after, always
@@ -45,7 +44,7 @@ def test_two_promotions_of_one_model_are_refused(served: Stage) -> None:
 
 
 def test_a_held_lease_is_respected_until_it_is_over(served: Stage) -> None:
-    Leases(served.journal).acquire(MODEL, "dead", now=served.world.now, ttl_s=60)
+    served.leases.acquire(MODEL, "dead", now=served.world.now, ttl_s=60)
     with pytest.raises(LeaseHeldError):
         served.controller().promote(MODEL, 2, QUICK)
     served.world.sleep(61)

@@ -10,6 +10,7 @@ from canary.ports import Route, Share
 from registry.errors import FencedError, UserError
 from tests.canary.world import Behaviour
 
+from .crashing import Killed
 from .stage import MODEL, QUICK, after
 
 if TYPE_CHECKING:
@@ -120,3 +121,21 @@ def test_going_back_does_not_wait_for_a_fleet_or_router_that_does_not_answer(
     assert result.outcome == "rolled-back"
     assert served.weights == {1: 100}
     assert waits == []
+
+
+def test_going_back_trusts_no_release_that_vanished_unseen(served: Stage) -> None:
+    """The baseline that is to take the traffic meanwhile died with the machine."""
+    for release in (2, 3):
+        served.controller().promote(MODEL, release, QUICK)
+
+    def die() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        served.controller(sleep=after(served, 6, die)).promote(MODEL, 4, QUICK)
+    assert served.weights == {3: 90, 4: 10}
+    served.world.vanish(3)
+    served.world.calls.clear()
+    assert served.controller("ann").rollback(MODEL, 1, "all are bad").outcome == "rolled-back"
+    routes = [call for name, call in served.world.calls if name == "route"]
+    assert [route.shares for route in routes if isinstance(route, Route)] == [(Share(1, 100),)]
