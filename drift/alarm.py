@@ -1,104 +1,69 @@
 """Whether a window of the prediction log has drifted from its reference, at a stated risk.
 
 An alarm opens a case and calls a person; it never moves traffic, because when the world has
-changed, the previous release sees the same world. The stated chance of a false alarm is that of
-one window; over successive windows they add up, and `Judgement.windows_per_false_alarm` says so.
+changed, the previous release sees the same world.
+
+Two questions, and an alarm needs yes to both. Is the window further from its reference than past
+days were from theirs (`drift.history`, at a stated number of false alarms a month)? And is that
+more than its sessions can show by chance (`drift.permutation`)? The second alone would be false
+wherever whole days differ; the first alone would trust a past in which a column never moved. While
+there are too few days for the first, the most that is said is Watch.
 
 Quiet is earned: a window too small to show a drift that matters is NotEnoughData.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from drift.budget import Threshold, TooFewDays, threshold_of
+from drift.categories import find_new_categories
 from drift.checks import Finding, FindingKind, Side, find_faults
 from drift.columns import monitored_columns, units_of, values_of
-from drift.permutation import ColumnEvidence, pool, weigh_columns
+from drift.history import History, Standing, stand
+from drift.permutation import pool, weigh_columns
+from drift.verdicts import (
+    Alarm,
+    Calibration,
+    Judgement,
+    NotEnoughData,
+    Quiet,
+    Watch,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from drift.history import WindowDistances
+    from drift.permutation import ColumnEvidence
     from drift.policy import DriftPolicy
+    from drift.verdicts import Outcome
 
 _NORMAL_TAIL = 4.0
 _SHIFTED = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Quiet:
-    """No drift, in a window large enough to have shown one that matters."""
+def judge_window(
+    reference: pa.Table,
+    window: pa.Table,
+    policy: DriftPolicy,
+    distances: WindowDistances | None = None,
+    history: History | None = None,
+) -> Judgement:
+    """Compare one window with its reference. Deterministic: the seed is the policy's.
 
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Something moved, but too little or not surely enough to call a person."""
-
-    reason: str
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """Columns drifted or broke. Opens a case; moves nothing."""
-
-    reason: str
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NotEnoughData:
-    """Nothing was seen, and nothing could have been; the numbers are of units (sessions)."""
-
-    reason: str
-    window_more: int
-    reference_more: int
-
-
-Outcome: TypeAlias = Quiet | Watch | Alarm | NotEnoughData
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The outcome for one window, with everything it rests on."""
-
-    outcome: Outcome
-    findings: tuple[Finding, ...]
-    columns: tuple[ColumnEvidence, ...]
-    not_compared: tuple[str, ...]
-    """Monitored columns that the reference does not have."""
-    window_rows: int
-    window_units: int
-    reference_rows: int
-    reference_units: int
-    unit: str
-    """What is independent of each other: `session`."""
-    alpha: float
-    watch_alpha: float
-
-    @property
-    def p_value(self) -> float:
-        """Smallest corrected p-value over the columns; 1 when none was weighed."""
-        return min((column.p_value for column in self.columns), default=1.0)
-
-    @property
-    def windows_per_false_alarm(self) -> float:
-        """After how many windows without drift one false alarm is to be expected."""
-        return 1 / self.alpha
-
-
-def judge_window(reference: pa.Table, window: pa.Table, policy: DriftPolicy) -> Judgement:
-    """Compare one window with its reference. Deterministic: the seed is the policy's."""
+    `distances` are the window's own, `history` those of windows before it.
+    """
     sides = tuple(Side(table, units_of(table, policy.unit)) for table in (reference, window))
     ours, theirs = sides
     names = _names(ours, theirs, policy)
-    findings = find_faults(ours, theirs, names, alpha=policy.finding_alpha)
+    half = policy.finding_alpha / 2
+    findings = find_faults(ours, theirs, names, alpha=half)
+    findings += find_new_categories(ours, theirs, policy.columns, alpha=half)
     broken = {finding.column for finding in findings}
     compared = [
         name for name in names if name not in broken and ours.has(name) and theirs.has(name)
@@ -106,8 +71,9 @@ def judge_window(reference: pa.Table, window: pa.Table, policy: DriftPolicy) -> 
     columns: tuple[ColumnEvidence, ...] = ()
     if compared and ours.unit_count and theirs.unit_count:
         columns = _weigh(ours, theirs, compared, policy)
+    calibration = calibrate(distances, history or History.none(), policy)
     return Judgement(
-        outcome=_outcome(findings, columns, (ours, theirs), policy),
+        outcome=_outcome(findings, columns, (ours, theirs), policy, calibration),
         findings=findings,
         columns=columns,
         not_compared=tuple(name for name in names if not ours.has(name)),
@@ -117,7 +83,32 @@ def judge_window(reference: pa.Table, window: pa.Table, policy: DriftPolicy) -> 
         reference_units=ours.unit_count,
         unit=policy.unit,
         alpha=policy.alpha,
-        watch_alpha=policy.watch_alpha,
+        guard_alpha=policy.guard_alpha,
+        false_alarms_per_month=policy.false_alarms_per_month,
+        calibration=calibration,
+    )
+
+
+def calibrate(
+    distances: WindowDistances | None, history: History, policy: DriftPolicy
+) -> Calibration:
+    """Hold the window's distances against those of past days."""
+    standing = Standing((), np.empty(0), np.empty(0))
+    if distances is not None:
+        standing = stand(distances, history, policy.history_days)
+    over: dict[str, float] = {}
+    for (column, _), score in zip(standing.signals, standing.scores.tolist(), strict=True):
+        if np.isfinite(score):
+            over[column] = max(score, over.get(column, -np.inf))
+    signal = ""
+    if over:
+        signal = " ".join(standing.signals[int(np.nanargmax(standing.scores))])
+    return Calibration(
+        score=standing.largest,
+        signal=signal,
+        alarm=threshold_of(standing.day_maxima, policy.alarm_days),
+        watch=threshold_of(standing.day_maxima, policy.watch_days),
+        over=over,
     )
 
 
@@ -170,21 +161,40 @@ def _outcome(
     columns: tuple[ColumnEvidence, ...],
     sides: tuple[Side, Side],
     policy: DriftPolicy,
+    calibration: Calibration,
 ) -> Outcome:
     faults = tuple(item for item in findings if item.kind is not FindingKind.EMPTY_WINDOW)
-    drifted = _names_of(columns, policy.distance_alpha, policy.least_effect)
+    drifted = _beyond(columns, policy.guard_alpha, calibration, calibration.alarm)
     if faults or drifted:
         return _alarm(faults, drifted, columns)
+    if isinstance(calibration.alarm, TooFewDays):
+        if moved := _names_of(columns, policy.distance_alpha, policy.least_effect):
+            reason = _worst_in_words(columns, moved)
+            more = calibration.alarm.more
+            return Watch(f"{reason}; an alarm needs {more} more days to compare with", moved)
+    elif moved := _beyond(columns, policy.guard_alpha, calibration, calibration.watch):
+        reason = f"{_worst_in_words(columns, moved)}; past days came close to it"
+        return Watch(reason, moved)
     if lacking := _lacking(columns, sides, policy):
         return lacking
-    if moved := _names_of(columns, policy.watch_alpha, 0.0):
-        worst = min(columns, key=lambda column: column.p_value)
-        return Watch(
-            f"{_drift_in_words(worst)}; an alarm needs an effect of "
-            f"{policy.least_effect:g} at p of at most {policy.distance_alpha:.3g}",
-            moved,
-        )
     return Quiet(f"an effect of {policy.least_effect:g} would have been seen, and none was")
+
+
+def _beyond(
+    columns: tuple[ColumnEvidence, ...],
+    alpha: float,
+    calibration: Calibration,
+    threshold: Threshold | TooFewDays,
+) -> tuple[str, ...]:
+    """Columns further away than both past days and the window's own sessions explain."""
+    if isinstance(threshold, TooFewDays):
+        return ()
+    scores = calibration.over
+    return tuple(
+        name
+        for name in _names_of(columns, alpha, 0.0)
+        if scores.get(name, -np.inf) > threshold.value
+    )
 
 
 def _names_of(
@@ -192,6 +202,11 @@ def _names_of(
 ) -> tuple[str, ...]:
     found = [item for item in columns if item.p_value <= alpha and item.effect >= least_effect]
     return tuple(item.name for item in sorted(found, key=lambda item: -item.effect))
+
+
+def _worst_in_words(columns: tuple[ColumnEvidence, ...], moved: tuple[str, ...]) -> str:
+    worst = min((item for item in columns if item.name in moved), key=lambda item: item.p_value)
+    return _drift_in_words(worst)
 
 
 def _alarm(

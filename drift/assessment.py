@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drift.alarm import Judgement, judge_window
-from drift.binning import bin_counts
-from drift.columns import monitored_columns, values_of
-from drift.distances import ColumnDistances, column_distances
-from drift.profile import ReferenceProfile
+from drift.alarm import judge_window
+from drift.binning import ordered_bin_counts
+from drift.columns import monitored_columns, units_of, values_of
+from drift.distances import ColumnDistances, missing_distance, sample_distances
+from drift.history import History, WindowDistances
+from drift.policy import DistanceName
+from drift.profile import ColumnProfile, ReferenceProfile, Sample
+from drift.windows import Basis
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from drift.policy import DriftPolicy
-    from drift.profile import ColumnProfile
+    from drift.verdicts import Judgement
+    from drift.windows import Window
+
+MISSING = "missing"
+"""What the distance between the shares of missing values is called; it is always measured."""
+
+_THREADS = 2
+"""Columns that are sorted at a time; each needs two copies of its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,31 +63,82 @@ class Assessment:
     judgement: Judgement
     profile: ReferenceProfile
     columns: tuple[ColumnComparison, ...]
+    distances: WindowDistances | None
+    """What to keep for the windows to come; None where a side is empty or no span was given."""
 
 
-def assess(reference: pa.Table, window: pa.Table, policy: DriftPolicy) -> Assessment:
-    """Judge the window and describe each column that the reference has."""
+def assess(
+    reference: pa.Table,
+    window: pa.Table,
+    policy: DriftPolicy,
+    *,
+    span: Window | None = None,
+    basis: Basis = Basis.SAME_HOURS,
+    history: History | None = None,
+) -> Assessment:
+    """Judge the window and describe each column that the reference has.
+
+    `span` is the window's stretch of time and `history` what windows before it were like; without
+    them nothing is known of how days differ, and the outcome is at most Watch, faults aside.
+    """
     asked = monitored_columns(reference.schema, policy.columns)
     present = tuple(name for name in asked if name in reference.column_names)
-    profile = ReferenceProfile.of_table(reference, present, policy.bins)
-    columns = tuple(_compare(column, reference, window) for column in profile.columns)
-    return Assessment(judge_window(reference, window, policy), profile, columns)
-
-
-def _compare(column: ColumnProfile, reference: pa.Table, window: pa.Table) -> ColumnComparison:
-    if column.name in window.column_names:
-        values = values_of(window, column.name)
-    else:
-        values = np.full(window.num_rows, np.nan)
-    finite = values if np.all(np.isfinite(values)) else values[np.isfinite(values)]
-    sample = values_of(reference, column.name)
-    return ColumnComparison(
-        reference=column,
-        window_rows=len(values),
-        window_missing=int(np.count_nonzero(np.isnan(values))),
-        window_mean=float(finite.mean()) if len(finite) else float("nan"),
-        window_counts=tuple(bin_counts(finite, np.asarray(column.edges)).tolist())
-        if len(finite)
-        else (),
-        distances=column_distances(column, finite, sample),
+    with ThreadPoolExecutor(_THREADS) as threads:
+        columns = tuple(
+            threads.map(lambda name: _compare(name, reference, window, policy.bins), present)
+        )
+    distances = None
+    if span and reference.num_rows and window.num_rows:
+        distances = _to_keep(columns, reference, window, policy, span, basis)
+    return Assessment(
+        judge_window(reference, window, policy, distances, history or History.none()),
+        ReferenceProfile(reference.num_rows, tuple(column.reference for column in columns)),
+        columns,
+        distances,
     )
+
+
+def _compare(name: str, reference: pa.Table, window: pa.Table, bins: int) -> ColumnComparison:
+    ours = Sample.of_values(values_of(reference, name))
+    profile = ColumnProfile.of_sample(name, ours, bins)
+    if name in window.column_names:
+        theirs = Sample.of_values(values_of(window, name))
+    else:
+        theirs = Sample(np.empty(0), window.num_rows, window.num_rows)
+    finite = theirs.ordered
+    counts = ordered_bin_counts(finite, np.asarray(profile.edges)).tolist() if len(finite) else []
+    return ColumnComparison(
+        reference=profile,
+        window_rows=theirs.rows,
+        window_missing=theirs.missing,
+        window_mean=float(finite.mean()) if len(finite) else float("nan"),
+        window_counts=tuple(counts),
+        distances=sample_distances(profile, ours, theirs),
+    )
+
+
+def _to_keep(
+    columns: tuple[ColumnComparison, ...],
+    reference: pa.Table,
+    window: pa.Table,
+    policy: DriftPolicy,
+    span: Window,
+    basis: Basis,
+) -> WindowDistances:
+    values: dict[tuple[str, str], float] = {}
+    for column in columns:
+        if column.distances:
+            for name in policy.distances:
+                values[column.name, str(name)] = _named(column.distances, name)
+        ours, theirs = column.reference.missing_share, column.window_missing_share
+        values[column.name, MISSING] = missing_distance(ours, theirs)
+    units = [int(units_of(table, policy.unit).max()) + 1 for table in (window, reference)]
+    return WindowDistances(span, basis, units[0], units[1], values)
+
+
+def _named(distances: ColumnDistances, name: DistanceName) -> float:
+    return {
+        DistanceName.WASSERSTEIN: distances.wasserstein,
+        DistanceName.JENSEN_SHANNON: distances.jensen_shannon,
+        DistanceName.PSI: distances.psi,
+    }[name]

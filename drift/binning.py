@@ -38,3 +38,12 @@ def bin_codes(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArra
 def bin_counts(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
     """How many of the finite `values` lie in each of the len(edges) + 1 bins."""
     return np.bincount(bin_codes(values, edges), minlength=len(edges) + 1)
+
+
+def ordered_bin_counts(
+    ordered: NDArray[np.float64], edges: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """`bin_counts` of sorted values: as many searches as there are edges."""
+    under = np.searchsorted(ordered, edges, side="right")
+    counts: NDArray[np.int64] = np.diff(under, prepend=0, append=len(ordered))
+    return counts

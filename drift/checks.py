@@ -32,6 +32,7 @@ class FindingKind(StrEnum):
     ALL_MISSING = "all missing"
     CONSTANT = "constant"
     NON_FINITE = "non-finite"
+    NEW_CATEGORY = "new category"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drift.binning import bin_counts
+from drift.binning import ordered_bin_counts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from drift.profile import ColumnProfile
+    from drift.profile import ColumnProfile, Sample
 
 EMPTY_BIN_SHARE = 1e-4
 LEAST_DEVIATION = 1e-3
+MOST_EXACT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,20 @@ def wasserstein(reference: NDArray[np.float64], window: NDArray[np.float64]) -> 
     """
     if not len(reference) or not len(window):
         return float("nan")
-    scale = max(float(reference.std()), LEAST_DEVIATION)
-    first, second = np.sort(reference), np.sort(window)
+    return wasserstein_of_ordered(np.sort(reference), np.sort(window), float(reference.std()))
+
+
+def wasserstein_of_ordered(
+    first: NDArray[np.float64], second: NDArray[np.float64], deviation: float
+) -> float:
+    """`wasserstein` of samples that are sorted; neither is empty.
+
+    Of more than MOST_EXACT values a side, as many are taken at even ranks: within a thousandth of
+    a deviation of the exact value for smooth columns.
+    """
+    scale = max(deviation, LEAST_DEVIATION)
+    if max(len(first), len(second)) > MOST_EXACT:
+        first, second = _at_even_ranks(first), _at_even_ranks(second)
     if len(first) == len(second):
         return float(np.abs(first - second).mean()) / scale
     both = np.concatenate([first, second])
@@ -85,6 +98,13 @@ def wasserstein(reference: NDArray[np.float64], window: NDArray[np.float64]) -> 
     below_first = np.searchsorted(first, both[:-1], side="right") / len(first)
     below_second = np.searchsorted(second, both[:-1], side="right") / len(second)
     return float(np.abs(below_first - below_second) @ gaps) / scale
+
+
+def _at_even_ranks(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
+    """MOST_EXACT of the sorted values, each in the middle of as large a part of them."""
+    ranks = (np.arange(MOST_EXACT) + 0.5) / MOST_EXACT * len(ordered)
+    thinned: NDArray[np.float64] = ordered[ranks.astype(np.int64)]
+    return thinned
 
 
 def wasserstein_from_profile(reference: ColumnProfile, window: NDArray[np.float64]) -> float:
@@ -109,16 +129,37 @@ def column_distances(
 
     With the reference's own values in `sample` the Wasserstein distance is exact.
     """
-    values = window if np.all(np.isfinite(window)) else window[np.isfinite(window)]
+    values = np.sort(window[np.isfinite(window)])
     if not len(values) or not reference.finite:
         return None
+    moved = wasserstein_from_profile(reference, values)
+    if sample is not None:
+        moved = wasserstein(sample[np.isfinite(sample)], values)
+    return _distances(reference, values, moved)
+
+
+def sample_distances(
+    profile: ColumnProfile, reference: Sample, window: Sample
+) -> ColumnDistances | None:
+    """Distances between two sorted samples; `profile` is that of `reference`."""
+    if not len(window.ordered) or not len(reference.ordered):
+        return None
+    moved = wasserstein_of_ordered(reference.ordered, window.ordered, profile.deviation)
+    return _distances(profile, window.ordered, moved)
+
+
+def missing_distance(reference: float, window: float) -> float:
+    """Jensen-Shannon distance of two shares of missing values."""
+    return jensen_shannon(
+        np.array([reference, 1 - reference]), np.array([window, 1 - window], dtype=np.float64)
+    )
+
+
+def _distances(
+    reference: ColumnProfile, ordered: NDArray[np.float64], moved: float
+) -> ColumnDistances:
     ours = np.asarray(reference.counts) / reference.finite
-    theirs = bin_counts(values, np.asarray(reference.edges)) / len(values)
-    if sample is None:
-        moved = wasserstein_from_profile(reference, values)
-    else:
-        finite = sample if np.all(np.isfinite(sample)) else sample[np.isfinite(sample)]
-        moved = wasserstein(finite, values)
+    theirs = ordered_bin_counts(ordered, np.asarray(reference.edges)) / len(ordered)
     return ColumnDistances(psi(ours, theirs), jensen_shannon(ours, theirs), moved)
 
 

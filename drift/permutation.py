@@ -6,7 +6,10 @@ alarm holds exactly, for 50 rows as for 5,000, whatever the columns' shapes and 
 (Westfall & Young 1993, single-step max-T). Units, not rows, are dealt: one session's answers
 resemble each other. What this cannot know is drift that earlier days had too from hour to hour.
 
-Only sums over units are needed, so all dealings of a block are one matrix product.
+Only sums over units are needed, so all dealings of a block are one matrix product. Of many units,
+random groups of the same size are dealt instead of single ones: dealing whole groups is a part of
+all dealings that is closed under composition, so the rank stays uniform (Hemerik & Goeman, TEST
+2018), at a fraction of the time.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK = 100
+MOST_GROUPS = 2000
+LEAST_GROUPS = 200
+"""Of the smaller side, as long as it has so many units."""
 _TIE = 1e-9
 
 
@@ -95,6 +101,20 @@ def pool(
     return PooledCounts(tuple(name for name, _ in columns), counts, reference)
 
 
+def group_units(pooled: PooledCounts, rng: np.random.Generator) -> PooledCounts:
+    """Random groups of as many units each, so that there are some MOST_GROUPS at most.
+
+    Units that do not fill a group are left out, fewer than one group of each side.
+    """
+    smaller = min(pooled.reference, pooled.window)
+    size = min(len(pooled.counts) // MOST_GROUPS, smaller // LEAST_GROUPS)
+    if size <= 1:
+        return pooled
+    sides = (pooled.counts[: pooled.reference], pooled.counts[pooled.reference :])
+    grouped = [_grouped(side, size, rng) for side in sides]
+    return PooledCounts(pooled.names, np.concatenate(grouped), len(grouped[0]))
+
+
 def weigh_columns(
     pooled: PooledCounts, *, permutations: int, alpha: float, rng: np.random.Generator
 ) -> tuple[ColumnEvidence, ...]:
@@ -104,7 +124,7 @@ def weigh_columns(
     divergence (any change of shape, missing values included) and the gap between the cumulative
     shares (a shift, seen in fewer rows).
     """
-    statistics, shifts = _statistics(pooled, permutations, rng)
+    statistics, shifts = _statistics(group_units(pooled, rng), permutations, rng)
     mean, deviation = statistics.mean(axis=0), statistics.std(axis=0)
     scale = np.where(deviation > _TIE, deviation, np.inf)
     standard = (statistics - mean) / scale
@@ -123,6 +143,16 @@ def weigh_columns(
         )
         for number, name in enumerate(pooled.names)
     )
+
+
+def _grouped(
+    counts: NDArray[np.float32], size: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Sums of `size` units each, drawn at random: [units // size, columns, bins]."""
+    groups = len(counts) // size
+    chosen = counts[rng.permutation(len(counts))[: groups * size]]
+    sums: NDArray[np.float32] = chosen.reshape(groups, size, *counts.shape[1:]).sum(axis=1)
+    return sums
 
 
 def _codes(values: NDArray[np.float64], bins: int) -> NDArray[np.int64]:

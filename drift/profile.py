@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drift.binning import bin_counts, quantile_edges
+from drift.binning import ordered_bin_counts, quantile_edges
 from drift.columns import monitored_columns, values_of
 from registry.errors import UserError
 from registry.files import canonical_json
@@ -27,6 +27,33 @@ if TYPE_CHECKING:
 DEFAULT_BINS = 10
 QUANTILES = 101
 _FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The values of one column: finite ones sorted, float64 [finite], and how many rows had none.
+
+    Sorted once, because quantiles, counts and distances all need it.
+    """
+
+    ordered: NDArray[np.float64]
+    rows: int
+    missing: int
+    """Null or NaN."""
+
+    @classmethod
+    def of_values(cls, values: NDArray[np.float64]) -> Sample:
+        """Sort float64 [rows], in which NaN is missing."""
+        ordered = np.sort(values)  # NaN last, infinities at the ends
+        first = np.searchsorted(ordered, -np.inf, side="right")
+        last = np.searchsorted(ordered, np.inf, side="left")
+        seen = int(np.searchsorted(ordered, np.inf, side="right"))
+        return cls(ordered[first:last], len(values), len(values) - seen)
+
+    @property
+    def missing_share(self) -> float:
+        """Share of rows without a value, 0 to 1."""
+        return self.missing / self.rows if self.rows else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +90,23 @@ class ColumnProfile:
         cls, name: str, values: NDArray[np.float64], bins: int = DEFAULT_BINS
     ) -> ColumnProfile:
         """Profile float64 [rows], in which NaN is missing."""
-        missing = int(np.count_nonzero(np.isnan(values)))
-        finite = values[np.isfinite(values)] if not np.all(np.isfinite(values)) else values
-        ordered = np.sort(finite)
+        return cls.of_sample(name, Sample.of_values(values), bins)
+
+    @classmethod
+    def of_sample(cls, name: str, sample: Sample, bins: int = DEFAULT_BINS) -> ColumnProfile:
+        """Profile values that are sorted already."""
+        ordered = sample.ordered
         edges = quantile_edges(ordered, bins)
         return cls(
             name=name,
-            rows=len(values),
-            missing=missing,
-            non_finite=len(values) - missing - len(ordered),
+            rows=sample.rows,
+            missing=sample.missing,
+            non_finite=sample.rows - sample.missing - len(ordered),
             mean=float(ordered.mean()) if len(ordered) else 0.0,
             deviation=float(ordered.std()) if len(ordered) else 0.0,
             quantiles=_quantiles(ordered),
             edges=tuple(edges.tolist()),
-            counts=tuple(bin_counts(ordered, edges).tolist()),
+            counts=tuple(ordered_bin_counts(ordered, edges).tolist()),
         )
 
 

@@ -7,19 +7,20 @@ first lines say what happened, what was done, and what was not.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from drift.alarm import Alarm, NotEnoughData, Quiet, Watch
+from drift.history import WindowDistances
+from drift.verdicts import Alarm, NotEnoughData, Quiet, Watch
 from registry.files import canonical_json, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from drift.alarm import Outcome
     from drift.assessment import Assessment
     from drift.records import AbsentColumns, SkippedPart
+    from drift.verdicts import Outcome
     from drift.windows import Window
 
 _FORMAT = 1
@@ -75,7 +76,7 @@ def render_html(report: DriftReport) -> str:
     """The report as one self-contained page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from drift.report_view import column_views
+    from drift.report_view import calibration_line, column_views
 
     environment = Environment(
         loader=PackageLoader("drift", "templates"),
@@ -96,6 +97,7 @@ def render_html(report: DriftReport) -> str:
         line=line,
         mood=word.split()[0].lower(),
         columns=column_views(report.assessment),
+        calibration_line=calibration_line(report.assessment.judgement),
     )
 
 
@@ -119,8 +121,10 @@ def _span(window: Window) -> str:
 
 def _plain(value: Any) -> Any:
     """Dataclasses to dictionaries, tuples to lists, NaN and infinities to null."""
+    if isinstance(value, WindowDistances):
+        return value.to_json()
     if is_dataclass(value) and not isinstance(value, type):
-        return {key: _plain(item) for key, item in asdict(value).items()}
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

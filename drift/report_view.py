@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drift.alarm import Alarm, NotEnoughData
+from drift.budget import Basis, TooFewDays
+from drift.verdicts import Alarm, NotEnoughData
 
 if TYPE_CHECKING:
-    from drift.alarm import Judgement
     from drift.assessment import Assessment, ColumnComparison
     from drift.permutation import ColumnEvidence
+    from drift.verdicts import Judgement
 
 WIDTH, HEIGHT = 240, 72
 _GAP = 3.0
@@ -66,6 +67,19 @@ def column_views(assessment: Assessment) -> tuple[ColumnView, ...]:
     )
 
 
+def calibration_line(judgement: Judgement) -> str:
+    """What the alarm's threshold rests on, in a few words."""
+    calibration = judgement.calibration
+    if isinstance(calibration.alarm, TooFewDays):
+        return f"{calibration.alarm.more} more days are needed before it can be kept"
+    score = f"score {calibration.score:.1f} ({calibration.signal})" if calibration.signal else ""
+    basis = "" if calibration.alarm.basis is Basis.RANK else ", tail fitted"
+    return (
+        f"{score}, alarm over {calibration.alarm.value:.1f} from {calibration.alarm.days} "
+        f"past days{basis}"
+    )
+
+
 def _view(
     column: ColumnComparison, evidence: ColumnEvidence | None, judgement: Judgement
 ) -> ColumnView:
@@ -91,7 +105,7 @@ def _mood(name: str, evidence: ColumnEvidence | None, judgement: Judgement) -> t
             return "alarm", str(finding.kind)
     if isinstance(judgement.outcome, Alarm) and name in judgement.outcome.columns:
         return "alarm", "drifted"
-    if evidence and evidence.p_value <= judgement.watch_alpha:
+    if evidence and evidence.p_value <= judgement.guard_alpha:
         return "watch", "moved a little"
     if isinstance(judgement.outcome, NotEnoughData) or not evidence:
         return "not", "cannot tell"

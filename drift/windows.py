@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from numpy.typing import NDArray
 
 DAY_S = 86_400.0
@@ -94,3 +97,37 @@ def same_hours(window: Window, days: int) -> tuple[Window, ...]:
     return tuple(
         Window(window.since - day * DAY_S, window.until - day * DAY_S) for day in range(days, 0, -1)
     )
+
+
+class Basis(StrEnum):
+    """Where a reference comes from. Distances of different bases are never compared."""
+
+    SAME_HOURS = "same hours"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a window is compared with; `basis` says in one word which of the two it is."""
+
+    basis: Basis
+    windows: tuple[Window, ...]
+    days_more: int = 0
+    """How many more days the same hours need before they can be the reference."""
+
+
+def choose_reference(
+    window: Window, days: int, least: int, *, release: Window, recorded: Container[float]
+) -> Reference:
+    """The same hours of earlier days once at least `least` of `days` have records, else `release`.
+
+    `recorded` holds `since` of those of `same_hours(window, days)` that have records. `release` is
+    the stretch that the release in service was compared with when it went live; it ends before the
+    window does, or ValueError.
+    """
+    if release.until > window.since:
+        raise ValueError("the reference overlaps the window that is compared with it")
+    earlier = tuple(past for past in same_hours(window, days) if past.since in recorded)
+    if len(earlier) >= least:
+        return Reference(Basis.SAME_HOURS, earlier)
+    return Reference(Basis.RELEASE, (release,), least - len(earlier))

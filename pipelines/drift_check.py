@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from drift.assessment import assess
+from drift.history import History
 from drift.records import Records, read_records
 from drift.report import DriftReport, outcome_name, write_report
-from drift.windows import DAY_S, Window, same_hours
+from drift.windows import DAY_S, Window, choose_reference, same_hours
 from pipelines.model_config import load_model_config
 from pipelines.stages import announce
 from registry.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from drift.assessment import Assessment
+    from drift.history import WindowDistances
     from registry.workspace import Workspace
 
 
@@ -29,13 +33,26 @@ class DriftCheck:
     reason: str
     page: Path
     values: Path
+    assessment: Assessment
+    """Its `distances` are what later checks need as `past`."""
 
 
-def check_drift(workspace: Workspace, model: str, *, window_s: float, now: float) -> DriftCheck:
+def check_drift(
+    workspace: Workspace,
+    model: str,
+    *,
+    window_s: float,
+    now: float,
+    past: Iterable[WindowDistances] = (),
+    marked: Iterable[Window] = (),
+) -> DriftCheck:
     """Judge the last `window_s` seconds before `now`, and write the report.
 
-    The reference is the same hours of earlier days; while the log is younger than a day, what it
-    holds before the window. Raises UserError for an unknown model and a window over a day.
+    The reference is the same hours of earlier days; while too few of them have records, the day
+    before the window. `past` are the distances of windows that were judged before, and `marked`
+    stretches of them that are known to have been different; without a past the verdict is at most
+    `watch`, faults of a column aside. Raises UserError for an unknown model and a window over a
+    day.
     """
     policy = load_model_config(workspace, model).drift
     if not 0 < window_s <= DAY_S:
@@ -44,28 +61,39 @@ def check_drift(workspace: Workspace, model: str, *, window_s: float, now: float
         )
     window = Window(now - window_s, now)
     announce("Reading the prediction log")
-    current = read_records(workspace.predictions, model, since=window.since, until=window.until)
-    references = same_hours(window, policy.reference_days)
-    earlier = [_read(workspace, model, reference) for reference in references]
-    if not any(records.table.num_rows for records in earlier):
-        references = (Window(window.since - DAY_S, window.since),)
-        earlier = [_read(workspace, model, references[0])]
+    current = _read(workspace, model, window)
+    days = same_hours(window, policy.reference_days)
+    read = {span: _read(workspace, model, span) for span in days}
+    reference = choose_reference(
+        window,
+        policy.reference_days,
+        policy.least_reference_days,
+        release=Window(window.since - DAY_S, window.since),
+        recorded={span.since for span, records in read.items() if records.table.num_rows},
+    )
+    earlier = [read.get(span) or _read(workspace, model, span) for span in reference.windows]
     announce("Comparing")
-    read = [current, *earlier]
+    assessment = assess(
+        pa.concat_tables([records.table for records in earlier]),
+        current.table,
+        policy,
+        span=window,
+        basis=reference.basis,
+        history=History.of(past, basis=reference.basis, marked=marked),
+    )
     report = DriftReport(
         model=model,
         releases=tuple(sorted(set(current.table.column("release").to_pylist()))),
         window=window,
-        references=references,
+        references=reference.windows,
         at=now,
-        assessment=assess(
-            pa.concat_tables([records.table for records in earlier]), current.table, policy
-        ),
-        skipped=tuple(part for records in read for part in records.skipped),
-        absent=tuple(absent for records in read for absent in records.absent),
+        assessment=assessment,
+        skipped=tuple(part for records in (current, *earlier) for part in records.skipped),
+        absent=tuple(absent for records in (current, *earlier) for absent in records.absent),
     )
     page, values = write_report(report, workspace.reports / "drift" / model)
-    return DriftCheck(outcome_name(report.outcome), report.outcome.reason, page, values)
+    verdict = outcome_name(report.outcome)
+    return DriftCheck(verdict, report.outcome.reason, page, values, assessment)
 
 
 def _read(workspace: Workspace, model: str, window: Window) -> Records:

@@ -13,6 +13,7 @@ from scipy.stats import wasserstein_distance  # type: ignore[import-untyped]  # 
 from drift.distances import (
     column_distances,
     jensen_shannon,
+    missing_distance,
     psi,
     wasserstein,
     wasserstein_from_profile,
@@ -49,6 +50,20 @@ def test_wasserstein_is_scipys(
     ours, theirs = skewed(rng, first).round(1), skewed(rng, second).round(1)
     expected = wasserstein_distance(ours, theirs) / max(ours.std(), 1e-3)
     assert wasserstein(ours, theirs) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_of_very_many_values_a_part_gives_nearly_the_exact_wasserstein(
+    rng: np.random.Generator, skewed: Skewed
+) -> None:
+    ours, theirs = skewed(rng, 150_000), skewed(rng, 120_000) + 0.05
+    expected = wasserstein_distance(ours, theirs) / ours.std()
+    assert wasserstein(ours, theirs) == pytest.approx(expected, abs=1e-3)
+
+
+def test_shares_of_missing_values_have_a_distance() -> None:
+    expected = distance.jensenshannon([0.1, 0.9], [0.4, 0.6])
+    assert missing_distance(0.1, 0.4) == pytest.approx(expected)
+    assert missing_distance(0.3, 0.3) == 0
 
 
 def test_equal_samples_have_no_distance(rng: np.random.Generator, skewed: Skewed) -> None:

@@ -77,8 +77,9 @@ def test_the_verdict_comes_first_then_what_was_done(alarm: DriftReport) -> None:
     body = re.sub(r"<[^>]+>", " ", page.split("<body>")[1]).split()
     assert body[0] == "Alarm:"
     text = " ".join(body)
-    assert text.index("c5: every value is missing") < text.index("c0 is higher")
+    assert text.index("c5: every value is missing") < text.index("A case was opened")
     assert text.index("A case was opened") < text.index("Column by column")
+    assert "14 more days are needed" in text
 
 
 def test_the_page_is_well_formed_and_needs_nothing_else(alarm: DriftReport) -> None:
