@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save_file  # type: ignore[import-not-found]
 
 _LAYER = re.compile(r"(model\.(?:encoder|decoder)\.layers)\.(\d+)\.(.+)")
 _TO_RESIDUAL = re.compile(r"(out_proj|fc2)\.(weight|bias)$")
