@@ -17,6 +17,7 @@ OUTCOME_EXIT_CODES = {
     "settled": 0,
     "idle": 0,
     "under-way": 0,
+    "compared": 0,
     "rolled-back": 1,
     "rejected": 1,
     "paused": 3,

@@ -44,7 +44,7 @@ def rollback(
         with progress():
             result = platform.controller().rollback(model, to or None, reason).to_dict()
         emit(output, result, lambda: show_result(result))
-    raise typer.Exit(0 if result["outcome"] in {"rolled-back", "rejected"} else 3)
+    raise typer.Exit(0 if result["outcome"] in {"rolled-back", "rejected", "compared"} else 3)
 
 
 def abort(
@@ -66,7 +66,7 @@ def abort(
         with progress():
             result = platform.controller().abort(model, reason).to_dict()
         emit(output, result, lambda: show_result(result))
-    raise typer.Exit(0 if result["outcome"] in {"rolled-back", "rejected"} else 3)
+    raise typer.Exit(0 if result["outcome"] in {"rolled-back", "rejected", "compared"} else 3)
 
 
 def pause(

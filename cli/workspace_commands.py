@@ -174,7 +174,8 @@ def status(
             rate = row["cache_hit_rate"]
             cache = "" if rate is None else f", {rate:.1%} of batches from the response cache"
             devices = ", ".join(row["devices"]) or "CPU"
-            typer.echo(f"revision {row['release']}: {row['state']}, on {devices}{cache}")
+            held = f", {row['memory_bytes'] / 1e6:.0f} MB" if row["memory_bytes"] else ""
+            typer.echo(f"revision {row['release']}: {row['state']}, on {devices}{held}{cache}")
         for row in view["models"]:
             if row["rollout_reason"]:
                 typer.echo(f"{row['model']}: {row['rollout_reason']}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from canary.decisions import BY_A_PERSON
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -19,7 +21,7 @@ def sentence(entry: Entry) -> str:
 def matters(entry: Entry) -> bool:
     """Whether a person wants to see the entry: not each look, and not each effect."""
     if entry.kind == "decided":
-        return bool(entry.body["decision"] != "hold")
+        return entry.body["decision"] != "hold" or _waits(entry.body)
     if entry.kind == "notifications-sent":
         return bool(entry.body["failed"])
     return entry.kind not in {"effect-started", "effect-confirmed", "looked", "release-reserved"}
@@ -45,7 +47,16 @@ def _published(body: Mapping[str, Any]) -> str:
 
 def _rollout_started(body: Mapping[str, Any]) -> str:
     against = f" against {body['baseline']}" if body["baseline"] else ", the first release"
+    if body["plan"].get("ends_with") == "return":
+        weight = body["plan"]["steps"][0]["weight"]
+        return f"experiment with release {body['candidate']} at {weight} %{against}"
     return f"rollout of release {body['candidate']}{against}"
+
+
+def _rollout_ended(body: Mapping[str, Any]) -> str:
+    if body["outcome"] == "compared":
+        return "experiment ended: all traffic is back"
+    return f"rollout ended: {body['outcome']}"
 
 
 def _notified(body: Mapping[str, Any]) -> str:
@@ -54,8 +65,47 @@ def _notified(body: Mapping[str, Any]) -> str:
     return f"{told}; not of {', '.join(failed)}" if failed else told
 
 
+def _searched(body: Mapping[str, Any]) -> str:
+    return f"search: {body['chosen']} of {body['tried']} tried for {body['objective']}"
+
+
+def _looked(body: Mapping[str, Any]) -> str:
+    revisions = body["observation"]["revisions"]
+    seen = ", ".join(f"release {number} is {state[0]}" for number, state in revisions.items())
+    return f"looked: {seen or 'nothing runs'}"
+
+
+def _step_entered(body: Mapping[str, Any]) -> str:
+    if not body["weight"]:
+        return f"{_step(body)} shadows: the candidate gets copies, nobody gets its answers"
+    return f"{_step(body)}: {body['weight']} % to the candidate"
+
+
+def _step(body: Mapping[str, Any]) -> str:
+    """People count from 1."""
+    return f"step {body['step'] + 1}"
+
+
+def _resumed(body: Mapping[str, Any]) -> str:
+    if "step" not in body:
+        return "resume asked for"
+    role = f" as {body['role']}" if body.get("role") else ""
+    return f"{_step(body)} may go on, by somebody's word{role}"
+
+
 def _decided(body: Mapping[str, Any]) -> str:
+    if body["decision"] == "hold":
+        return f"{'waiting' if _waits(body) else 'looked'}: {body['reason']}"
     return f"decided: {body['decision']}: {body['reason']}"
+
+
+def _waits(body: Mapping[str, Any]) -> bool:
+    return bool(body.get("rule") == BY_A_PERSON)
+
+
+def _rollback_requested(body: Mapping[str, Any]) -> str:
+    where = "rollback" if body["to"] is None else f"rollback to {body['to']}"
+    return f"{where} asked for: {body['reason']}"
 
 
 _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -69,13 +119,16 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "effect-confirmed": lambda body: f"effect {body['effect']} confirmed",
     "effect-failed": lambda body: f"effect {body['effect']} failed: {body['reason']}",
     "decided": _decided,
-    "step-entered": lambda body: f"step {body['step']}: {body['weight']} % to the candidate",
+    "search-ended": _searched,
+    "looked": _looked,
+    "step-entered": _step_entered,
     "phase-entered": lambda body: f"phase {body['phase']}",
-    "rollback-requested": lambda body: f"rollback to {body['to']} asked for: {body['reason']}",
+    "rollback-requested": _rollback_requested,
     "pause-requested": lambda body: f"pause asked for: {body['reason']}",
     "skip-requested": lambda body: f"skipping the step asked for: {body['reason']}",
-    "step-skipped": lambda body: f"step {body['step']} skipped",
-    "resume-requested": lambda body: f"resume asked for: {body.get('reason', '')}",
+    "step-skipped": lambda body: f"{_step(body)} skipped",
+    "resume-requested": _resumed,
+    "settle-requested": lambda body: f"taking the live candidate as it is: {body['reason']}",
     "notifications-sent": _notified,
-    "rollout-ended": lambda body: f"rollout ended: {body['outcome']}",
+    "rollout-ended": _rollout_ended,
 }

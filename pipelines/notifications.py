@@ -51,7 +51,7 @@ _DECISIONS = {
     "halt": "halted",
 }
 _PHASES = {"promoted": "promoted", "paused": "paused"}
-_ENDS = {"settled": "settled", "rolled-back": "rolled-back"}
+_ENDS = {"settled": "settled", "rolled-back": "rolled-back", "compared": "compared"}
 
 
 def event_of(entry: Entry) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from canary.phases import Phase
 from infra.local.envoy import PROGRAM as FRONT_DOOR
 from pipelines.assembly import Platform
 
 if TYPE_CHECKING:
+    from canary.states import Rollout
     from infra.local.stack import StackStatus
     from registry.workspace import Workspace
 
@@ -42,7 +44,7 @@ def overview(workspace: Workspace, only: str = "") -> dict[str, Any]:
 
 
 def _revision(workspace: Workspace, model: str, release: int) -> dict[str, Any]:
-    """State, devices that really answer, and what the response cache did."""
+    """State, devices that really answer, memory held, and what the response cache did."""
     from infra.local.fleet import LocalFleet
 
     fleet = LocalFleet(workspace)
@@ -52,6 +54,7 @@ def _revision(workspace: Workspace, model: str, release: int) -> dict[str, Any]:
         "release": release,
         "state": status.state.value,
         "devices": list(status.devices),
+        "memory_bytes": status.memory_bytes,
         "cache_hits": cache.hits,
         "cache_misses": cache.misses,
         "cache_hit_rate": cache.hits / asked if asked else None,
@@ -82,5 +85,25 @@ def _row(platform: Platform, model: str, revisions: list[int]) -> dict[str, Any]
         "route": " ".join(f"{s.release}:{s.weight}%" for s in serving.route or ()),
         "rollout": f"{rollout.candidate} {rollout.phase}" if rollout else None,
         "revisions": " ".join(map(str, sorted(revisions))),
-        "rollout_reason": rollout.reason if rollout else "",
+        "rollout_reason": standing(rollout) if rollout else "",
     }
+
+
+def standing(rollout: Rollout) -> str:
+    """What a rollout does now, in a sentence: who it waits for, what it copies, why it stands."""
+    candidate, step = rollout.candidate, rollout.step + 1
+    if rollout.phase is not Phase.SHIFTING:
+        return rollout.reason
+    if rollout.skip_is_due and rollout.skip is not None:
+        return f"leaves step {step}, as {rollout.skip.by} asked: {rollout.skip.reason}"
+    if rollout.waits and not rollout.approved_by:
+        who = " or ".join(rollout.current.who) or "anybody"
+        return f"step {step} waits for {who}: `sluice resume`, or `sluice rollback`"
+    if mirror := rollout.mirror:
+        needed = rollout.current.min_pairs
+        pairs = f"{rollout.step_pairs} of {needed}" if needed else str(rollout.step_pairs)
+        return (
+            f"step {step} shadows: release {candidate} gets copies of {mirror.percent} %, "
+            f"{pairs} answered by both"
+        )
+    return rollout.reason
