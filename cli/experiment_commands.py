@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.durations import seconds
 from cli.output import Output, OutputOption, emit, print_pairs, print_table
 from cli.rollout_output import OUTCOME_EXIT_CODES, show_result, telling
 from cli.session import ModelArgument, ReasonOption, open_platform
-from registry.errors import UserError
 
 if TYPE_CHECKING:
     from canary.experiment import Experiment
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhdw])")
 
 experiment = typer.Typer(
     no_args_is_help=True, help="Compare a release with the live one for a while, by session."
@@ -115,14 +111,6 @@ def stop(
             result = stop_experiment(platform, model, reason)
         emit(output, result, lambda: show_result(result))
     raise typer.Exit(OUTCOME_EXIT_CODES[result["outcome"]])
-
-
-def seconds(duration: str) -> float:
-    """`7d` in seconds. Raises UserError for anything but a number and a unit."""
-    match = _DURATION.fullmatch(duration.strip())
-    if match is None or not float(match["number"]):
-        raise UserError(f"{duration!r} is no duration", remedy="write 90s, 30m, 12h, 7d or 2w")
-    return float(match["number"]) * _UNITS[match["unit"]]
 
 
 def _show(found: Experiment) -> None:

@@ -16,6 +16,7 @@ import typer
 
 from cli import (
     data_commands,
+    drift_commands,
     experiment_commands,
     model_commands,
     traffic_commands,
@@ -53,6 +54,7 @@ workspace_commands.add_to(app)
 model_commands.add_to(app)
 data_commands.add_to(app)
 traffic_commands.add_to(app)
+drift_commands.add_to(app)
 experiment_commands.add_to(app)
 
 

@@ -7,17 +7,17 @@ from typing import Annotated
 import typer
 
 from cli import canary_commands
-from cli.output import Output, OutputOption, emit, print_pairs, print_table
+from cli.output import Output, OutputOption, emit, print_table
 from cli.promote_command import promote
 from cli.rollout_output import OUTCOME_EXIT_CODES, show_result, telling
-from cli.session import ModelArgument, ReasonOption, find_workspace, open_platform
+from cli.session import ModelArgument, ReasonOption, open_platform
 
 WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept in the journal. Required.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (promote, rollback, abort, pause, resume, skip, history, drift):
+    for command in (promote, rollback, abort, pause, resume, skip, history):
         app.command()(command)
     canary_commands.add_to(app)
 
@@ -127,38 +127,6 @@ def skip(
             result = platform.controller().skip(model, reason, take_over=orphaned).to_dict()
         emit(output, result, lambda: show_result(result))
     raise typer.Exit(OUTCOME_EXIT_CODES[result["outcome"]])
-
-
-def drift(
-    model: ModelArgument,
-    minutes: Annotated[
-        float, typer.Option("--minutes", help="Length of the window.", min=0.1)
-    ] = 60,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Compare the last window of the prediction log with what came before. Moves no traffic.
-
-    Exit 0: quiet, or only worth watching. 1: alarm. 3: not enough data.
-
-    Example: sluice drift whisper-grid --minutes 30
-    """
-    import time
-
-    from cli.progress import progress
-    from pipelines.drift_check import check_drift
-
-    workspace = find_workspace()
-    with progress():
-        check = check_drift(workspace, model, window_s=minutes * 60, now=time.time())
-    value = {
-        "model": model,
-        "verdict": check.verdict,
-        "reason": check.reason,
-        "page": str(check.page),
-        "values": str(check.values),
-    }
-    emit(output, value, lambda: print_pairs(value.items()))
-    raise typer.Exit({"alarm": 1, "not enough data": 3}.get(check.verdict, 0))
 
 
 def history(

@@ -102,6 +102,8 @@ class DriftState:
     rollbacks: tuple[MadeRollback, ...] = ()
     windows: tuple[WindowDistances, ...] = ()
     """Of every window that was judged, oldest first."""
+    judged_until: float = 0.0
+    """Where the last window that was judged ends."""
 
     @property
     def next_case(self) -> int:
@@ -149,6 +151,7 @@ def advance(state: DriftState, entry: Entry) -> DriftState:
 
 def _window_judged(state: DriftState, entry: Entry) -> DriftState:
     body = entry.body
+    state = replace(state, judged_until=max(state.judged_until, float(body["until"])))
     if body.get("distances"):
         kept = WindowDistances.from_json(body["distances"])
         state = replace(state, windows=(*state.windows, kept))

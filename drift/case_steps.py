@@ -168,6 +168,13 @@ def mute(*, at: float, until: float, reason: str, columns: Sequence[str] = ()) -
     return Draft("alarm-muted", body)
 
 
+def unmute(state: DriftState, reason: str) -> Draft:
+    """People are called again. Raises UserError when nothing is muted."""
+    if state.mute is None:
+        raise UserError("nothing is muted", where=state.model)
+    return Draft("alarm-unmuted", {"reason": reason})
+
+
 def _open_case(state: DriftState) -> Case:
     if state.case is None:
         raise UserError("no drift case is open", where=state.model)

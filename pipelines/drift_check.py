@@ -33,6 +33,9 @@ class DriftCheck:
     reason: str
     page: Path
     values: Path
+    window: Window
+    release: int
+    """The newest that answered in the window; 0 when none did."""
     assessment: Assessment
     """Its `distances` are what later checks need as `past`."""
 
@@ -73,9 +76,11 @@ def check_drift(
     )
     earlier = [read.get(span) or _read(workspace, model, span) for span in reference.windows]
     announce("Comparing")
+    # What one side's program did not write yet is no drift; the report names it.
+    unwritten = sorted(_unwritten(current) ^ _unwritten(*earlier))
     assessment = assess(
-        pa.concat_tables([records.table for records in earlier]),
-        current.table,
+        pa.concat_tables([records.table for records in earlier]).drop_columns(unwritten),
+        current.table.drop_columns(unwritten),
         policy,
         span=window,
         basis=reference.basis,
@@ -93,7 +98,20 @@ def check_drift(
     )
     page, values = write_report(report, workspace.reports / "drift" / model)
     verdict = outcome_name(report.outcome)
-    return DriftCheck(verdict, report.outcome.reason, page, values, assessment)
+    return DriftCheck(
+        verdict,
+        report.outcome.reason,
+        page,
+        values,
+        window,
+        max(report.releases, default=0),
+        assessment,
+    )
+
+
+def _unwritten(*read: Records) -> set[str]:
+    """Columns that some release of these records does not write."""
+    return {name for records in read for absent in records.absent for name in absent.columns}
 
 
 def _read(workspace: Workspace, model: str, window: Window) -> Records:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from canary.decisions import BY_A_PERSON
@@ -10,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from registry.journal import Entry
+
+
+_EACH_TIME = frozenset(
+    {"effect-started", "effect-confirmed", "looked", "release-reserved", "window-judged"}
+)
 
 
 def sentence(entry: Entry) -> str:
@@ -24,7 +30,25 @@ def matters(entry: Entry) -> bool:
         return entry.body["decision"] != "hold" or _waits(entry.body)
     if entry.kind == "notifications-sent":
         return bool(entry.body["failed"])
-    return entry.kind not in {"effect-started", "effect-confirmed", "looked", "release-reserved"}
+    return entry.kind not in _EACH_TIME
+
+
+def _case(body: Mapping[str, Any]) -> str:
+    return f"drift case {body['case']}"
+
+
+def _because(body: Mapping[str, Any]) -> str:
+    return f": {body['reason']}" if body.get("reason") else ""
+
+
+def _alarm_raised(body: Mapping[str, Any]) -> str:
+    return f"{_case(body)}, {body['severity']}, release {body['release']}: {body['reason']}"
+
+
+def _alarm_muted(body: Mapping[str, Any]) -> str:
+    what = ", ".join(body["columns"]) or "everything"
+    until = datetime.fromtimestamp(body["until"], UTC)
+    return f"drift: {what} muted until {until:%Y-%m-%d %H:%M} UTC{_because(body)}"
 
 
 def _registered(body: Mapping[str, Any]) -> str:
@@ -131,4 +155,12 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "settle-requested": lambda body: f"taking the live candidate as it is: {body['reason']}",
     "notifications-sent": _notified,
     "rollout-ended": _rollout_ended,
+    "window-judged": lambda body: f"drift: {body['outcome']}: {body['reason']}",
+    "alarm-raised": _alarm_raised,
+    "alarm-acknowledged": lambda body: f"{_case(body)} taken{_because(body)}",
+    "alarm-muted": _alarm_muted,
+    "alarm-unmuted": lambda body: f"drift: no longer muted{_because(body)}",
+    "alarm-cleared": lambda body: f"{_case(body)} is over{_because(body)}",
+    "attribution-decided": lambda body: f"{_case(body)}: {body['outcome']}{_because(body)}",
+    "drift-rollback-requested": lambda body: f"{_case(body)} asks to go back to {body['to']}",
 }

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select, union, update
 
 from registry.database import ENTRIES, HEADS, LEASES, open_database, reader, transaction, write
-from registry.errors import FencedError, IntegrityError, UserError
+from registry.errors import ConflictError, FencedError, IntegrityError, UserError
 from registry.files import canonical_json
 from registry.names import check_name
 
@@ -79,14 +79,16 @@ class Journal:
         actor: str,
         at: float,
         lease: Lease | None = None,
+        after: int | None = None,
     ) -> Entry:
         """Add one entry, durably. With `lease`, only while it is the model's newest and not over.
 
-        Raises FencedError when it is not, UserError for a body that is not JSON, EngineError when
-        the database cannot write; then nothing was added.
+        With `after`, only while that is the sequence of the model's newest entry (0 without any).
+        Raises FencedError or ConflictError when it is not, UserError for a body that is not JSON,
+        EngineError when the database cannot write; then nothing was added.
         """
         draft = _draft(model, kind, body, actor, at)
-        return write(self.engine, lambda connection: _append(connection, draft, lease))
+        return write(self.engine, lambda connection: _append(connection, draft, lease, after))
 
     def read(self, model: str, after: int = 0) -> tuple[Entry, ...]:
         """Entries of the model with a sequence above `after`, in order.
@@ -140,8 +142,10 @@ def check_lease(connection: Connection, lease: Lease, at: float) -> None:
         raise FencedError("the lease is over", where=lease.model)
 
 
-def _append(connection: Connection, draft: Entry, lease: Lease | None) -> Entry:
+def _append(connection: Connection, draft: Entry, lease: Lease | None, after: int | None) -> Entry:
     sequence, previous = _lock_head(connection, draft.model)
+    if after is not None and sequence != after:
+        raise ConflictError("somebody wrote to the journal meanwhile", where=draft.model)
     if lease is not None:
         if lease.model != draft.model:
             raise FencedError(f"the lease is for {lease.model}", where=draft.model)

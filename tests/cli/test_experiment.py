@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from cli.experiment_commands import seconds
+from cli.durations import seconds
 from cli.main import app
 from pipelines.experiment import experiment_plan
 from pipelines.model_config import load_model_config

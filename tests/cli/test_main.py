@@ -76,7 +76,7 @@ def test_a_mistake_in_the_policy_names_file_and_line(tmp_path: Path) -> None:
     policy = tmp_path / "models" / "speech.toml"
     policy.parent.mkdir()
     policy.write_text('kind = "whisper"\n\n[convert]\nvariant = ["onnx-fp32"]\n')
-    ran = run("drift", "speech", workspace=tmp_path)
+    ran = run("drift", "check", "speech", workspace=tmp_path)
     assert ran.returncode == 2
     assert f"{policy}:" in ran.stderr
     assert ran.stderr.count("\n") == 1

@@ -11,6 +11,7 @@ import pytest
 
 from canary import fold
 from canary.rollout import RolloutPlan, Step
+from drift import case
 from pipelines import narration
 from pipelines.narration import matters, sentence
 from pipelines.overview import standing
@@ -52,7 +53,7 @@ def written() -> Iterator[str]:
 
 
 def test_every_kind_has_a_sentence() -> None:
-    kinds = {*fold._CHANGES, *written()}
+    kinds = {*fold._CHANGES, *case._CHANGES, *written()}
     assert {"looked", "settle-requested", "search-ended", "release-reserved"} <= kinds
     assert kinds <= narration._SENTENCES.keys()
 

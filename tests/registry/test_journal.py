@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.errors import FencedError, UserError
+from registry.errors import ConflictError, FencedError, UserError
 from registry.journal import GENESIS, MAX_BODY_BYTES, Journal
 from registry.lease import Leases
 
@@ -156,6 +156,15 @@ def go(children: list[subprocess.Popen[str]]) -> None:
         assert child.stdin is not None
         child.stdin.write("go\n")
         child.stdin.flush()
+
+
+def test_an_entry_may_ask_to_be_the_next(journal: Journal) -> None:
+    journal.append("speech", "looked", {}, actor="ann", at=1.0, after=0)
+    with pytest.raises(ConflictError, match="meanwhile"):
+        journal.append("speech", "looked", {}, actor="ann", at=2.0, after=0)
+    journal.append("speech", "looked", {}, actor="ann", at=2.0, after=1)
+    assert [entry.sequence for entry in journal.read("speech")] == [1, 2]
+    journal.verify("speech")
 
 
 def test_several_processes_leave_no_gap_and_no_fork(

@@ -1,0 +1,186 @@
+"""`sluice drift check`, `show`, `ack`, `mute`, `unmute`, `clear`: none of them moves traffic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.durations import seconds
+from cli.output import Output, OutputOption, emit, print_pairs, print_table
+from cli.session import ModelArgument, open_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from drift.case import DriftState
+    from drift.case_steps import Draft
+    from pipelines.assembly import Platform
+
+_LOOKS_SHOWN = 5
+
+drift = typer.Typer(
+    no_args_is_help=True, help="Is the traffic, or are the answers, not as they were before?"
+)
+
+WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (check, show, ack, mute, unmute, clear):
+        drift.command()(command)
+    app.add_typer(drift, name="drift")
+
+
+def check(
+    model: ModelArgument,
+    window: Annotated[
+        str,
+        typer.Option("--window", metavar="TIME", help="How far back: 30m, 2h. Default: window_s."),
+    ] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Compare the last window of the prediction log with what came before. Moves no traffic.
+
+    A window that begins after the last one ended is kept: it is part of the past that later ones
+    are held against, and it opens, worsens or ends a case.
+
+    Exit 0: quiet, or only worth watching. 1: alarm. 3: not enough data.
+
+    Example: sluice drift check whisper-grid --window 30m
+    """
+    import time
+
+    from cli.progress import progress
+    from pipelines.drift_cases import look
+
+    platform = _platform_of(model)
+    with progress():
+        found = look(platform, model, now=time.time(), window_s=seconds(window) if window else None)
+    value = found.to_json()
+    emit(output, value, lambda: print_pairs(value.items()))
+    raise typer.Exit({"alarm": 1, "not enough data": 3}.get(found.check.verdict, 0))
+
+
+def show(model: ModelArgument, output: OutputOption = Output.TABLE) -> None:
+    """Tell the open case, who took it, what is muted, and the cases before. Asks no engine.
+
+    Example: sluice drift show whisper-grid --output json
+    """
+    from pipelines.drift_cases import state_of, told
+
+    platform = _platform_of(model)
+    state = state_of(platform, model)
+    emit(output, told(state), lambda: _show(state))
+
+
+def ack(model: ModelArgument, reason: WhyOption = "", output: OutputOption = Output.TABLE) -> None:
+    """Take the open case: whoever is on call knows of it.
+
+    Example: sluice drift ack whisper-grid --reason "new microphones in Hanoi"
+    """
+    from drift.case_steps import acknowledge
+
+    platform = _platform_of(model)
+    _write(platform, model, output, lambda state, _: acknowledge(state, reason))
+
+
+def mute(
+    model: ModelArgument,
+    *,
+    lasts: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="How long: 2h, 3d; 30d most.")
+    ],
+    reason: WhyOption,
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="Only alarms of it; may be repeated.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Call nobody for a while. Cases open all the same.
+
+    Example: sluice drift mute whisper-grid --for 12h --reason "load test" --column rms
+    """
+    from drift.case_steps import mute as muted
+
+    platform, lasts_s, columns = _platform_of(model), seconds(lasts), column or ()
+    _write(
+        platform,
+        model,
+        output,
+        lambda _, at: muted(at=at, until=at + lasts_s, reason=reason, columns=columns),
+    )
+
+
+def unmute(
+    model: ModelArgument, reason: WhyOption = "", output: OutputOption = Output.TABLE
+) -> None:
+    """Call people again.
+
+    Example: sluice drift unmute whisper-grid --reason "the load test is over"
+    """
+    from drift.case_steps import unmute as unmuted
+
+    _write(_platform_of(model), model, output, lambda state, _: unmuted(state, reason))
+
+
+def clear(model: ModelArgument, reason: WhyOption, output: OutputOption = Output.TABLE) -> None:
+    """End the open case: somebody knows what it was.
+
+    Example: sluice drift clear whisper-grid --reason "a holiday; checked by ear"
+    """
+    from drift.case_steps import clear as cleared
+
+    _write(_platform_of(model), model, output, lambda state, _: cleared(state, reason))
+
+
+def _platform_of(model: str) -> Platform:
+    platform = open_platform()
+    platform.workspace.require_model(model)
+    return platform
+
+
+def _write(
+    platform: Platform, model: str, output: Output, step: Callable[[DriftState, float], Draft]
+) -> None:
+    import time
+
+    from pipelines.drift_cases import told, write_down
+
+    state = write_down(platform, model, step, time.time())
+    emit(output, told(state), lambda: _show(state))
+
+
+def _show(state: DriftState) -> None:
+    case, muted = state.case, state.mute
+    rows: list[tuple[str, object]] = [("model", state.model), ("case", "none is open")]
+    if case is not None:
+        rows = [
+            ("model", state.model),
+            ("case", f"{case.number}, {case.severity}: release {case.release}"),
+            ("reason", case.reason),
+            ("columns", ", ".join(case.columns)),
+            ("since", _clock(case.since)),
+            ("taken by", case.acknowledged_by or "nobody yet"),
+            ("finding", case.attribution or "not attributed yet"),
+        ]
+    if muted is not None:
+        what = ", ".join(muted.columns) or "everything"
+        rows.append(("muted", f"{what} until {_clock(muted.until)}: {muted.reason}"))
+    print_pairs(rows)
+    if state.ended:
+        typer.echo()
+        print_table(
+            ["case", "release", "opened", "ended", "why it ended"],
+            [
+                [one.number, one.release, _clock(one.opened_at), _clock(one.ended_at or 0), one.end]
+                for one in state.ended[-_LOOKS_SHOWN:]
+            ],
+        )
+
+
+def _clock(at: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at, UTC).strftime("%m-%d %H:%M")
