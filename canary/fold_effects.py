@@ -46,6 +46,9 @@ def effect_started(serving: ModelServing, entry: Entry) -> ModelServing:
         if serving.rollout is not None:
             rollout = replace(serving.rollout, mark=None, held_from=None)
             return replace(serving, rollout=rollout)
+    if isinstance(effect, SetAlias):
+        # Nobody knows what it names until it is confirmed; another controller may take over first.
+        return replace(serving, alias=None)
     return serving
 
 

@@ -86,8 +86,16 @@ class Server:
             return probe.connect_ex(("127.0.0.1", self.endpoints.http)) == 0
 
     def batches(self) -> dict[int, int]:
-        """How many executions there were of each batch size."""
-        statistics = self.grpc.get_inference_statistics(MODEL).model_stats[0]
+        """How many executions there were of each batch size; at least one.
+
+        Triton counts an execution a moment after its answers were sent.
+        """
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            statistics = self.grpc.get_inference_statistics(MODEL).model_stats[0]
+            if statistics.batch_stats:
+                break
+            time.sleep(0.05)
         return {batch.batch_size: batch.compute_infer.count for batch in statistics.batch_stats}
 
 

@@ -48,6 +48,7 @@ PLANS = {
         retry_to_baseline=True,
         **_QUICK,
     ),
+    "experiment": RolloutPlan(steps=(Step(weight=20, hold_s=2.0),), ends_with="return", **_QUICK),
     "held back": RolloutPlan(
         steps=(_HALF, _ALL), holdback=10, keep_previous=False, retry_to_baseline=True, **_QUICK
     ),

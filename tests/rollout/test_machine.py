@@ -43,7 +43,7 @@ ENOUGH_POINTS, CHUNK = 4000, 100
 REACHED = {
     *("loading", "shifting", "promoted", "baking", "rolling-back", "paused", "halted"),
     *("settled", "rolled-back", "rejected", "FencedError", "LeaseHeldError"),
-    "step-skipped",
+    *("step-skipped", "returning", "compared"),
 }
 """What a run must have seen to be worth anything."""
 ACTORS = st.sampled_from(["ann", "bob"])
@@ -134,7 +134,7 @@ class RolloutMachine(Happenings, RuleBasedStateMachine):
         self.begin(actor, asked[what], points)
 
     @precondition(lambda self: len(self.standing) < 3 and self.can_skip)
-    @rule(points=POINTS)
+    @rule(points=st.sampled_from([3, 13, 34]))
     def skip(self, points: int) -> None:
         self.begin("ann", lambda one: one.skip(MODEL, "seen enough", take_over=True), points)
 
