@@ -85,7 +85,7 @@ def effect_confirmed(serving: ModelServing, entry: Entry) -> ModelServing:
     if isinstance(effect, StopRevision):
         return serving.without_belief(effect.release)
     if isinstance(effect, SetAlias):
-        return replace(serving, alias=effect.release, alias_failed=False)
+        return replace(serving, alias=effect.release)
     return serving
 
 
@@ -106,7 +106,7 @@ def effect_failed(serving: ModelServing, entry: Entry) -> ModelServing:
         return replace(serving, route=None, mirror=None, retry_to=None, failure=reason)
     if isinstance(effect, StopRevision):
         return replace(serving, given_up=serving.given_up | {effect.release})
-    return replace(serving, alias=effect.release, alias_failed=True)
+    return replace(serving, alias=effect.release)
 
 
 def _finished(serving: ModelServing, entry: Entry) -> Effect:

@@ -83,7 +83,7 @@ def looked(serving: ModelServing, entry: Entry) -> ModelServing:
     serving = replace(serving, beliefs=fresh, failure="", given_up=frozenset(), starts={})
     serving = observe(serving, replace(observation, counters=None), partial=False)
     # Whoever acted before may have been late with the alias, which knows no lease.
-    serving = replace(serving, alias=None, alias_failed=False)
+    serving = replace(serving, alias=None)
     if serving.rollout is not None:
         serving = replace(serving, rollout=replace(serving.rollout, held_from=None, mark=None))
     return _routed(serving, entry.body)

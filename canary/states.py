@@ -208,7 +208,6 @@ class ModelServing:
     beliefs: tuple[Belief, ...] = ()
     alias: int | None = None
     """The release that the production alias names, or was given up to name."""
-    alias_failed: bool = False
     rollout: Rollout | None = None
     history: tuple[EndedRollout, ...] = ()
     effects: int = 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from drift.case_steps import Draft
     from pipelines.assembly import Platform
 
-_LOOKS_SHOWN = 5
+_CASES_SHOWN = 5
 
 drift = typer.Typer(
     no_args_is_help=True, help="Is the traffic, or are the answers, not as they were before?"
@@ -175,7 +175,7 @@ def _show(state: DriftState) -> None:
             ["case", "release", "opened", "ended", "why it ended"],
             [
                 [one.number, one.release, _clock(one.opened_at), _clock(one.ended_at or 0), one.end]
-                for one in state.ended[-_LOOKS_SHOWN:]
+                for one in state.ended[-_CASES_SHOWN:]
             ],
         )
 

@@ -204,18 +204,17 @@ def _key(labels: Mapping[str, str]) -> tuple[str, ...]:
 def _by_release(
     totals: Mapping[tuple[str, ...], RunningTotal], model: str, slow_ms: int
 ) -> dict[int, ArmCounters]:
-    clusters: dict[str, dict[str, int]] = {}
+    clusters: dict[tuple[int, str, str], dict[str, int]] = {}
     for (cluster, counts, *_), running in totals.items():
         match = _CLUSTER.fullmatch(cluster)
         if match is not None and match["model"] == model:
-            counted = clusters.setdefault(cluster, {})
+            key = int(match["release"]), match["protocol"], cluster
+            counted = clusters.setdefault(key, {})
             counted[counts] = counted.get(counts, 0) + round(running.total)
     parts: dict[int, list[tuple[str, Mapping[str, int], int]]] = {}
-    for cluster, counted in clusters.items():
-        match = _CLUSTER.fullmatch(cluster)
-        if match is not None:
-            late = _late_answers(counted, slow_ms)
-            parts.setdefault(int(match["release"]), []).append((match["protocol"], counted, late))
+    for (release, protocol, _), counted in clusters.items():
+        late = _late_answers(counted, slow_ms)
+        parts.setdefault(release, []).append((protocol, counted, late))
     return {release: total_of(found) for release, found in sorted(parts.items())}
 
 

@@ -43,24 +43,35 @@ steps = [
 """
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Stage:
-    """Release 1 serves, release 2 was turned back, release 3 is published."""
-    assert run("init", str(tmp_path)).returncode == 0
-    (tmp_path / "models").mkdir(exist_ok=True)
-    (tmp_path / "models" / f"{MODEL}.toml").write_text(POLICY)
-    state = Workspace(tmp_path).state
+def served_workspace(root: Path) -> Stage:
+    """A workspace with the model's policy, in which release 1 serves."""
+    assert run("init", str(root)).returncode == 0
+    (root / "models").mkdir(exist_ok=True)
+    (root / "models" / f"{MODEL}.toml").write_text(POLICY)
+    state = Workspace(root).state
     state.mkdir(exist_ok=True)
     stage = Stage.at(state)
     stage.controller().promote(MODEL, 1, QUICK)
-    stage.world.behaviours[2] = Behaviour(error_share=0.3)
-    stage.controller().promote(MODEL, 2, QUICK)
-    for release in (1, 2, 3):
+    return stage
+
+
+def publish(stage: Stage, *releases: int) -> None:
+    """Journal the releases as published ones."""
+    for release in releases:
         body = {"release": release, "variant": "onnx-fp32", "format": "onnx", "bytes": 1}
         digests = dict.fromkeys(
             ("variant_digest", "artifact", "report_digest", "manifest_digest", "serve"), "ab" * 32
         )
         stage.journal.append(MODEL, "release-published", body | digests, actor="ci", at=1.0)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    """Release 1 serves, release 2 was turned back, release 3 is published."""
+    stage = served_workspace(tmp_path)
+    stage.world.behaviours[2] = Behaviour(error_share=0.3)
+    stage.controller().promote(MODEL, 2, QUICK)
+    publish(stage, 1, 2, 3)
     return stage
 
 

@@ -17,7 +17,7 @@ from registry.workspace import Workspace
 from tests.canary.world import Behaviour
 from tests.rollout.stage import MODEL, QUICK, Stage, after
 
-from .test_canary_commands import POLICY
+from .test_canary_commands import POLICY, publish, served_workspace
 from .test_main import run
 
 if TYPE_CHECKING:
@@ -29,17 +29,8 @@ PLAN = experiment_plan(QUICK, weight=50, lasts_s=10, metrics=["errors", "slow"])
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     """Release 1 serves and 2 is published."""
-    assert run("init", str(tmp_path)).returncode == 0
-    (tmp_path / "models").mkdir(exist_ok=True)
-    (tmp_path / "models" / f"{MODEL}.toml").write_text(POLICY)
-    state = Workspace(tmp_path).state
-    state.mkdir(exist_ok=True)
-    stage = Stage.at(state)
-    stage.controller().promote(MODEL, 1, QUICK)
-    for release in (1, 2):
-        names = ("variant_digest", "artifact", "report_digest", "manifest_digest", "serve")
-        body = {"release": release, "variant": "onnx-fp32", **dict.fromkeys(names, "ab" * 32)}
-        stage.journal.append(MODEL, "release-published", body, actor="ci", at=1.0)
+    stage = served_workspace(tmp_path)
+    publish(stage, 1, 2)
     return stage
 
 

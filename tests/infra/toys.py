@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 
+from benchmarks.moving_traffic.stage import front_door
 from canary.ports import RevisionState, Route, Share
 from infra.local.envoy import EnvoyRouter, EnvoyTelemetry
 from infra.local.fleet import LocalFleet
 from infra.local.orphans import find_orphans
-from infra.local.ports import free_ports
-from infra.local.services import Ports, is_ready, service_program
 from infra.local.supervision import Supervisor
 from model_repository.config import Batching, render_program
 from model_repository.golden import GoldenRequest, GoldenSet
@@ -234,18 +233,8 @@ def in_parallel(count: int, workers: int, act: Any) -> list[Any]:
 def open_door(root: Path) -> Iterator[Door]:
     """A front door without Prefect; nothing of it runs afterwards."""
     workspace = make_workspace(root)
-    ports = Ports(*free_ports(3))
-    supervisor = Supervisor(workspace.run, workspace.logs)
-    supervisor.ensure()
-    try:
-        supervisor.start(service_program(workspace, "envoy", ports))
-        deadline = time.monotonic() + READY_S
-        while not is_ready(workspace, "envoy", ports):
-            assert time.monotonic() < deadline, supervisor.log("envoy").read_text()
-            time.sleep(0.02)
-        yield Door(workspace, ports.front_door)
-    finally:
-        supervisor.shutdown()
+    with front_door(workspace) as port:
+        yield Door(workspace, port)
     assert find_orphans(workspace.run) == ()
 
 
