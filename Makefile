@@ -13,11 +13,11 @@ setup: ## Make the three environments, or find them made
 data: setup ## Make the example's evaluation and live speech, and check their hashes
 	@cd examples/grid && PATH="$(CURDIR)/.venv/bin:$$PATH" ../../.venv/bin/dvc repro --quiet
 
-demo: data ## Take a trained Whisper from a folder to live traffic and back, in five acts
+demo: data ## Take a trained Whisper from a folder to live traffic and back, in seven acts
 	@$(RUN) examples/grid/demo
 
 test: data check ## Check the code, then run every test
-	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(RUN) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 check: setup ## Format, lint, types, layers
 	@.venv/bin/ruff format --check --quiet .

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-TESTS = Path(__file__).resolve().parent
 
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers take whole files; files that live in one home are taken together."""
+    for item in items:
+        shares = "home" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("home" if shares else str(item.path)))
 
 
 @pytest.fixture(scope="session")
 def checkpoints() -> Any:
-    return _load(TESTS / "conversion" / "checkpoints.py")
+    from .conversion import checkpoints
+
+    return checkpoints
 
 
 @pytest.fixture(scope="session")
 def triton() -> Any:
-    return _load(TESTS / "model_repository" / "triton_server.py")
+    from .model_repository import triton_server
+
+    return triton_server
 
 
 @pytest.fixture(scope="session")

@@ -101,6 +101,43 @@ def convert(  # noqa: PLR0913 - each is named by its caller
     needs calibration and gets none, or an output that exists; EngineError when the converter
     fails or passes a limit.
     """
+    _check(kind, source, recipes, output_root, python, calibration)
+    log = output_root.with_name(f"{output_root.name}.log")
+    with staged_folder(output_root.parent, output_root) as staged, _scratch() as scratch:
+        request = {
+            "kind": kind,
+            "source": str(source.resolve()),
+            "output": str(staged),
+            "scratch": str(scratch),
+            "result": str(scratch / "result.json"),
+            "recipes": [recipe.to_json() for recipe in recipes],
+            "parent": parent_digest,
+            "environment": environment_hash,
+            **_calibration_json(calibration, feeds),
+        }
+        command = [str(python), "-m", _JOB, str(scratch / "request.json")]
+        made = _run(command, request, scratch, log, limits or Limits())
+    return tuple(
+        ConvertedVariant(
+            recipe,
+            output_root / recipe.variant,
+            tool_versions=values["tool_versions"],
+            seconds=values["seconds"],
+            parity=values["parity"],
+        )
+        for recipe, values in zip(recipes, made, strict=True)
+    )
+
+
+def _check(
+    kind: str,
+    source: Path,
+    recipes: Sequence[Recipe],
+    output_root: Path,
+    python: Path,
+    calibration: Calibration | None,
+) -> None:
+    """Refuse, before anything starts, what could never become variants."""
     chosen = kind_of(kind)
     if not recipes:
         raise UserError("no variants were asked for", remedy="name at least one")
@@ -117,34 +154,17 @@ def convert(  # noqa: PLR0913 - each is named by its caller
             "the converter's environment is missing", where=str(python), remedy="run `make setup`"
         )
     chosen.inspect(source)
-    log = output_root.with_name(f"{output_root.name}.log")
-    with staged_folder(output_root.parent, output_root) as staged, _scratch() as scratch:
-        request = {
-            "kind": kind,
-            "source": str(source.resolve()),
-            "output": str(staged),
-            "scratch": str(scratch),
-            "result": str(scratch / "result.json"),
-            "recipes": [recipe.to_json() for recipe in recipes],
-            "parent": parent_digest,
-            "environment": environment_hash,
-            "questions": str(calibration.questions.resolve()) if calibration else "",
-            "feeds": str(feeds.resolve()) if feeds and calibration else "",
-            "calibration": calibration
-            and {"sha256": calibration.sha256, "items": list(calibration.items)},
-        }
-        command = [str(python), "-m", _JOB, str(scratch / "request.json")]
-        made = _run(command, request, scratch, log, limits or Limits())
-    return tuple(
-        ConvertedVariant(
-            recipe,
-            output_root / recipe.variant,
-            tool_versions=values["tool_versions"],
-            seconds=values["seconds"],
-            parity=values["parity"],
-        )
-        for recipe, values in zip(recipes, made, strict=True)
-    )
+
+
+def _calibration_json(calibration: Calibration | None, feeds: Path | None) -> dict[str, Any]:
+    """The part of a request that is about real questions."""
+    if calibration is None:
+        return {"questions": "", "feeds": "", "calibration": None}
+    return {
+        "questions": str(calibration.questions.resolve()),
+        "feeds": str(feeds.resolve()) if feeds else "",
+        "calibration": {"sha256": calibration.sha256, "items": list(calibration.items)},
+    }
 
 
 @contextmanager
@@ -225,6 +245,8 @@ def _environment(scratch: Path) -> dict[str, str]:
         # The same checkpoint gives the same bytes, whatever order sets are walked in.
         "PYTHONHASHSEED": "0",
         "USE_TF": "0",
+        # Threads of PyTorch that wait in a loop would take the cores of live traffic.
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
 
 

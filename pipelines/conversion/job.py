@@ -17,6 +17,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,8 +89,18 @@ class Conversion(ABC):
         """Write all that a server needs beside the graphs."""
 
     @abstractmethod
-    def feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
+    def make_feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
         """Calibration feeds of one graph, made of the request's questions; may be empty."""
+
+    def feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
+        """What `make_feeds` gives, made once for all variants; not to be changed."""
+        if graph not in self._fed:
+            self._fed[graph] = self.make_feeds(graph)
+        return self._fed[graph]
+
+    @cached_property
+    def _fed(self) -> dict[str, list[dict[str, NDArray[Any]]]]:
+        return {}
 
     def examples(self, graph: str) -> list[dict[str, NDArray[Any]]]:
         """Real feeds of one graph to time it with, of one row each; by default `feeds`."""

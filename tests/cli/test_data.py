@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.scaffold import WORKSPACE_FILE
 
-from ..validation.conftest import SetOnDisk  # noqa: TID252 - the same broken sets
+from ..validation.conftest import SetOnDisk
 
 pytestmark = pytest.mark.engine
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from pipelines.conversion.child import Calibration, ConvertedVariant, convert
 from pipelines.conversion.kind import Recipe
 from pipelines.conversion.kinds import kind_of
 from pipelines.conversion.recipes import conversion_hash, recipe_of
-from registry.quiet import QUIET_ENVIRONMENT
 from validation.dataset import Dataset
+
+from . import warm_python
 
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 MODELS = GRID / "models"
@@ -34,6 +34,9 @@ CALIBRATION = {
     "text": "text-calibration",
 }
 """The calibration set of each kind of dataset, below the example's data."""
+EVERY = 2
+COLD = "whisper-grid"
+"""The one model that is converted by the environment's own Python, as users' are."""
 MAKER = Path(__file__).with_name("make_tiny_whisper.py")
 CONFIG: dict[str, Any] = {
     "architectures": ["WhisperForConditionalGeneration"],
@@ -95,7 +98,9 @@ def tiny_checkpoint(shared: Path) -> Path:
 def all_variants(kind: str, source: Path, shared: Path) -> dict[str, ConvertedVariant]:
     """All variants of a checkpoint, made once in one child with the example's calibration set."""
     environment = CONVERTERS[kind_of(kind).environment]
-    key = hashlib.sha256(f"{conversion_hash(kind)}{environment.lock_hash}".encode())
+    data = GRID / "data" / CALIBRATION[kind_of(kind).dataset] / "dataset.json"
+    decides = f"{conversion_hash(kind)}{environment.lock_hash}{EVERY}{data.read_text()}"
+    key = hashlib.sha256(decides.encode())
     for path in sorted(source.iterdir()):
         key.update(path.name.encode() + path.read_bytes())
     target = shared / f"sluice-variants-{key.hexdigest()[:16]}"
@@ -116,6 +121,7 @@ def all_variants(kind: str, source: Path, shared: Path) -> dict[str, ConvertedVa
 def convert_here(
     kind: str, source: Path, variants: tuple[str, ...], output: Path
 ) -> tuple[ConvertedVariant, ...]:
+    """Variants calibrated with the example's set; in a child that starts cold for one model."""
     environment = CONVERTERS[kind_of(kind).environment]
     questions = output.with_suffix(".npz")
     return convert(
@@ -124,31 +130,23 @@ def convert_here(
         [recipe_of(kind, name) for name in variants],
         output,
         parent_digest="0" * 64,
-        python=environment.python,
+        python=environment.python if source.name == COLD else warm_python.warm(environment),
         environment_hash=environment.lock_hash,
         calibration=calibration(kind, questions),
     )
 
 
 def calibration(kind: str, file: Path) -> Calibration:
-    """The example's calibration set for models of this kind."""
+    """Half of the example's calibration set for models of this kind."""
     dataset = Dataset.load(GRID / "data" / CALIBRATION[kind_of(kind).dataset])
-    questions = {one.id: dataset.question(one) for one in dataset.utterances}
+    chosen = dataset.utterances[::EVERY]
+    questions = {one.id: dataset.question(one) for one in chosen}
     if dataset.kind == "text":
         questions = {name: np.array(text[0].decode()) for name, text in questions.items()}
     np.savez(file, allow_pickle=False, **questions)
-    return Calibration(file, dataset.sha256, tuple(one.sha256 for one in dataset.utterances))
+    return Calibration(file, dataset.sha256, tuple(one.sha256 for one in chosen))
 
 
-def run_converter(script: Path, *arguments: str, timeout_s: float = 200) -> str:
+def run_converter(script: Path, *arguments: str) -> str:
     """What `script` prints in the converter's environment."""
-    done = subprocess.run(
-        [str(CONVERTER.python), str(script), *arguments],
-        env=QUIET_ENVIRONMENT | {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    return warm_python.run(CONVERTER, str(script), *arguments)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ import filelock
 import numpy as np
 
 from infra.environments.locks import CONVERTER, SERVING
-from registry.quiet import QUIET_ENVIRONMENT
+
+from .warm_python import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+ASK = Path(__file__).with_name("ask_program.py")
 GRID = CHECKOUT / "examples" / "grid"
 MODEL = GRID / "models" / "ctc-grid"
 
@@ -122,7 +123,7 @@ def tiny_wav2vec2(shared: Path, norm: str) -> Path:
         if not target.exists():
             staged = target.with_suffix(".staged")
             staged.mkdir(exist_ok=True)
-            run(CONVERTER.python, _TINY, str(staged), norm)
+            run(CONVERTER, "-c", _TINY, str(staged), norm)
             staged.rename(target)
     return target
 
@@ -130,21 +131,6 @@ def tiny_wav2vec2(shared: Path, norm: str) -> Path:
 def save_sounds(path: Path, sounds: Mapping[str, NDArray[np.float32]]) -> None:
     """Write sounds by id to an .npz."""
     np.savez(path, **dict(sounds))  # type: ignore[arg-type]  # its stub knows one keyword only
-
-
-def run(python: Path, program: str, *arguments: str, timeout_s: float = 200) -> str:
-    """What a program prints in another environment, this checkout being importable."""
-    done = subprocess.run(
-        [str(python), "-c", program, *arguments],
-        env=QUIET_ENVIRONMENT
-        | {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(CHECKOUT)},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
 
 
 EXTRACTED = """
@@ -186,39 +172,14 @@ with np.load(sys.argv[2]) as stored, torch.inference_mode():
         texts[name] = tokenizer.decode(logits.argmax(-1)[0])
 print(json.dumps(texts))
 """
-_FROM_THE_PROGRAM = """
-import json, sys
-from pathlib import Path
-import numpy as np
-from model_repository.programs.common.answers import Settings
-from model_repository.programs.ctc_speech.recogniser import Recogniser
-folder = Path(sys.argv[1])
-if (folder / "network.onnx").exists():
-    import onnxruntime
-    session = onnxruntime.InferenceSession(folder / "network.onnx")
-    network = lambda feed: {"logits": session.run(["logits"], feed)[0]}
-else:
-    import openvino
-    compiled = openvino.Core().compile_model(folder / "network.xml", "CPU",
-                                             {"INFERENCE_PRECISION_HINT": "f32"})
-    network = lambda feed: {"logits": compiled(feed)["logits"]}
-recogniser = Recogniser(folder, Settings(network=network))
-with np.load(sys.argv[2]) as stored:
-    sounds = {name: stored[name] for name in stored.files}
-names, answers = list(sounds), []
-for start in range(0, len(names), 16):
-    batch = [sounds[name] for name in names[start : start + 16]]
-    assert not any(recogniser.refusal(one, {}) for one in batch)
-    answers += [dict(one.outputs) for one in recogniser.answer(batch, [{}] * len(batch))]
-print(json.dumps(dict(zip(names, answers))))
-"""
 
 
 def source_transcripts(source: Path, sounds: Path) -> dict[str, str]:
     """What PyTorch and Transformers' own tokenizer make of the sounds of an .npz, one by one."""
-    return dict(json.loads(run(CONVERTER.python, _FROM_THE_SOURCE, str(source), str(sounds))))
+    return dict(json.loads(run(CONVERTER, "-c", _FROM_THE_SOURCE, str(source), str(sounds))))
 
 
 def program_answers(variant: Path, sounds: Path) -> dict[str, dict[str, Any]]:
-    """What the serving program answers, in the serving environment, in batches of 16."""
-    return dict(json.loads(run(SERVING.python, _FROM_THE_PROGRAM, str(variant), str(sounds))))
+    """What the serving program answers, in the serving environment, in batches."""
+    program = ("ctc_speech.recogniser", "Recogniser", "logits")
+    return dict(json.loads(run(SERVING, str(ASK), *program, str(variant), str(sounds))))

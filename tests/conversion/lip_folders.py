@@ -23,7 +23,8 @@ from pipelines.conversion.child import Calibration, ConvertedVariant, convert
 from pipelines.conversion.kind import Recipe
 from pipelines.conversion.lip_reading.kind import KIND
 from pipelines.conversion.recipes import conversion_hash
-from registry.quiet import QUIET_ENVIRONMENT
+
+from .warm_python import run, warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+ASK = Path(__file__).with_name("ask_program.py")
 GRID = CHECKOUT / "examples" / "grid"
 MODEL = GRID / "models" / "lips-grid"
 TINY = Path(__file__).with_name("make_tiny_lips.py")
 DIMS = (75, 46, 140, 1)
 
-CALIBRATION = 48
+CALIBRATION = 24
 
 VOCABULARY = {"tokens": ["a", "b", " ", "<blank>"], "blank": 3, "word_delimiter": " "}
 
@@ -119,7 +121,7 @@ def tiny(shared: Path, form: str) -> Path:
     with filelock.FileLock(f"{target}.lock", timeout=240):
         if not target.exists():
             staged = target.with_suffix(".staged")
-            run(KERAS.python, TINY.read_text(), str(staged))
+            run(KERAS, str(TINY), str(staged))
             staged.rename(target)
     return target / form
 
@@ -179,7 +181,7 @@ def convert_here(
         [recipe for recipe in KIND.recipes if recipe.variant in wanted],
         output,
         parent_digest="0" * 64,
-        python=KERAS.python,
+        python=warm(KERAS),
         environment_hash=KERAS.lock_hash,
         calibration=calibration,
     )
@@ -196,21 +198,6 @@ def calibration_of(shared: Path, count: int = CALIBRATION) -> Calibration:
         save_clips(staged, {every[i]["id"]: clip(folder, every[i]) for i in chosen})
         staged.rename(questions)
     return Calibration(questions, json.loads((folder / "dataset.json").read_text())["sha256"], ())
-
-
-def run(python: Path, program: str, *arguments: str, timeout_s: float = 200) -> str:
-    """What a program prints in another environment, this checkout being importable."""
-    done = subprocess.run(
-        [str(python), "-c", program, *arguments],
-        env=QUIET_ENVIRONMENT
-        | {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(CHECKOUT)},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
 
 
 _FROM_KERAS = """
@@ -232,44 +219,17 @@ with np.load(sys.argv[2]) as stored:
         texts[name] = " ".join(text.split())
 print(json.dumps(texts))
 """
-_FROM_THE_PROGRAM = """
-import json, sys
-from pathlib import Path
-import numpy as np
-from model_repository.programs.common.answers import Settings
-from model_repository.programs.lip_reading.reader import LipReader
-folder = Path(sys.argv[1])
-if (folder / "network.onnx").exists():
-    import onnxruntime
-    session = onnxruntime.InferenceSession(folder / "network.onnx")
-    network = lambda feed: {"probabilities": session.run(["probabilities"], feed)[0]}
-else:
-    import openvino
-    compiled = openvino.Core().compile_model(folder / "network.xml", "CPU",
-                                             {"INFERENCE_PRECISION_HINT": "f32"})
-    network = lambda feed: {"probabilities": compiled(feed)["probabilities"]}
-reader = LipReader(folder, Settings(network=network))
-with np.load(sys.argv[2]) as stored:
-    clips = {name: stored[name] for name in stored.files}
-names, answers = list(clips), []
-for start in range(0, len(names), 8):
-    batch = [clips[name] for name in names[start : start + 8]]
-    assert not any(reader.refusal(one, {}) for one in batch)
-    answers += [dict(one.outputs) for one in reader.answer(batch, [{}] * len(batch))]
-print(json.dumps(dict(zip(names, answers))))
-"""
 
 
 def source_transcripts(source: Path, clips: Path) -> dict[str, str]:
     """What Keras itself makes of the clips of an .npz, one by one."""
-    return dict(
-        json.loads(run(KERAS.python, _FROM_KERAS, str(source), str(clips)).splitlines()[-1])
-    )
+    return dict(json.loads(run(KERAS, "-c", _FROM_KERAS, str(source), str(clips)).splitlines()[-1]))
 
 
 def program_answers(variant: Path, clips: Path) -> dict[str, dict[str, Any]]:
-    """What the serving program answers, in the serving environment, in batches of 8."""
-    return dict(json.loads(run(SERVING.python, _FROM_THE_PROGRAM, str(variant), str(clips))))
+    """What the serving program answers, in the serving environment, in batches."""
+    program = ("lip_reading.reader", "LipReader", "probabilities")
+    return dict(json.loads(run(SERVING, str(ASK), *program, str(variant), str(clips))))
 
 
 def _row(variant: ConvertedVariant) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pipelines.conversion.ctc_speech.kind import KIND
 from registry.errors import PermanentEngineError, UserError
 
 from . import ctc_checkpoints as ctc
+from .warm_python import warm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ def uncalibrated(source: Path, output: Path, name: str = "onnx-fp32") -> Convert
         [RECIPES[name]],
         output,
         parent_digest="0" * 64,
-        python=CONVERTER.python,
+        python=warm(CONVERTER),
         environment_hash=CONVERTER.lock_hash,
     )
     return made
@@ -92,7 +93,7 @@ def test_parity_with_pytorch_on_real_speech(
     made: Mapping[str, ConvertedVariant], name: str, most: float, mean: float, same: float
 ) -> None:
     parity = made[name].parity
-    assert parity["sounds"] == 32
+    assert parity["sounds"] == 16
     assert 0 <= parity["logits_mean"] < mean
     assert parity["logits_mean"] <= parity["logits_max"] < most
     assert parity["agreement"] >= same

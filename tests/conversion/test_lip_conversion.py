@@ -84,7 +84,7 @@ def test_network_is_fixed_but_for_the_batch(
     assert tensors["outputs"] == [
         {"name": "probabilities", "data_type": "TYPE_FP32", "dims": [75, 45]}
     ]
-    shapes = json.loads(lips.run(SERVING.python, _SHAPES, str(made[name].folder)))
+    shapes = json.loads(lips.run(SERVING, "-c", _SHAPES, str(made[name].folder)))
     assert shapes == {"clip": ["", *map(str, dims)], "probabilities": ["", "75", "45"]}
 
 
@@ -119,7 +119,7 @@ nodes = Counter(node.op_type for node in onnx.load(sys.argv[1]).graph.node)
 print(nodes["LSTM"], nodes["Loop"] + nodes["Scan"] + nodes["If"], nodes["Reshape"] < 10)
 """
     graph = made["onnx-fp32"].folder / "network.onnx"
-    assert lips.run(KERAS.python, program, str(graph)).split() == ["2", "0", "True"]
+    assert lips.run(KERAS, "-c", program, str(graph)).split() == ["2", "0", "True"]
 
 
 @pytest.mark.engine
@@ -217,7 +217,7 @@ def test_hdf5_is_looked_at_before_keras_opens_it(
     shared: Path, tmp_path: Path, change: str, reason: str
 ) -> None:
     source = shutil.copytree(lips.tiny(shared, "hdf5"), tmp_path / "source")
-    lips.run(KERAS.python, _CHANGE.format(change=change), str(source / "model.h5"))
+    lips.run(KERAS, "-c", _CHANGE.format(change=change), str(source / "model.h5"))
     with pytest.raises(UserError, match=reason):
         lips.convert_here(source, ["onnx-fp32"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -244,7 +244,7 @@ def test_weights_inside_an_archive_are_looked_at_too(shared: Path, tmp_path: Pat
     weights = tmp_path / "weights.h5"
     weights.write_bytes(content["model.weights.h5"])
     program = "import h5py, sys; h5py.File(sys.argv[1], 'a')['x'] = h5py.ExternalLink('y.h5', '/')"
-    lips.run(KERAS.python, program, str(weights))
+    lips.run(KERAS, "-c", program, str(weights))
     content["model.weights.h5"] = weights.read_bytes()
     lips.write_archive(source / "model.keras", content)
     KIND.inspect(source)

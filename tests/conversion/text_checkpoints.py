@@ -15,6 +15,8 @@ from pipelines.conversion.child import ConvertedVariant, convert
 from pipelines.conversion.kinds import kind_of
 from pipelines.conversion.recipes import recipe_of
 
+from .warm_python import warm
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -143,7 +145,7 @@ def convert_plainly(
         [recipe_of(kind, name) for name in variants],
         output,
         parent_digest="0" * 64,
-        python=CONVERTER.python,
+        python=warm(CONVERTER),
         environment_hash=CONVERTER.lock_hash,
     )
     return {one.recipe.variant: one for one in made}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from infra.environments.locks import CONVERTER
 from pipelines.conversion.voice_cleaning.source import facts, inspect
+
+from ..conversion.warm_python import run
 
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 MODEL = GRID / "models" / "cleaner-grid"
@@ -34,15 +35,8 @@ def test_it_cleans_at_every_level_and_every_noise() -> None:
     dataset = GRID / "data" / "cleaning-evaluation"
     if not dataset.is_dir():
         pytest.skip("the example data is not pulled")
-    done = subprocess.run(
-        [str(CONVERTER.python), "-c", SCORE, str(MODEL), str(dataset)],
-        cwd=GRID,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    scores = json.loads(done.stdout)
+    said = run(CONVERTER, "-c", SCORE, str(MODEL), str(dataset), folder=GRID)
+    scores = json.loads(said)
     gains = {name: cleaned - noisy for name, (noisy, cleaned) in scores.items()}
     assert gains["all"] > 5
     assert min(gains.values()) > 1.5

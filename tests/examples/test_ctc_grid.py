@@ -28,6 +28,8 @@ from speech.speakers import (
 
 from infra.environments.locks import CONVERTER
 
+from ..conversion.warm_python import run
+
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 MODEL = GRID / "models" / "ctc-grid"
 FILES = {
@@ -97,16 +99,8 @@ def test_word_error_rate_on_evaluation(spoken: Path) -> None:
         "scores = score_network(Path(sys.argv[1]), Path(sys.argv[2]))\n"
         "print(scores['all'].rate, scores['all'].clips)"
     )
-    done = subprocess.run(
-        [str(CONVERTER.python), "-c", program, str(MODEL), str(spoken / "evaluation")],
-        cwd=GRID,
-        env={"USE_TF": "0", "OMP_NUM_THREADS": "1"},
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    rate, clips = done.stdout.split()
+    said = run(CONVERTER, "-c", program, str(MODEL), str(spoken / "evaluation"), folder=GRID)
+    rate, clips = said.split()
     assert int(clips) == 448
     assert float(rate) < 0.04
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import pytest
 from speech.grammar import WORDS
 
 from infra.environments.locks import CONVERTER
+
+from ..conversion.warm_python import run
 
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 MODELS = GRID / "models"
@@ -146,10 +147,6 @@ def score(name: str, dataset: Path) -> dict[str, Any]:
     """What Transformers makes of a checkpoint, in the converter's environment."""
     if not CONVERTER.is_complete():
         pytest.skip("the converter's environment is not made")
-    command = [str(CONVERTER.python), "score_whisper.py", str(MODELS / name), str(dataset)]
-    environment = {"USE_TF": "0", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=GRID, env=environment, check=True, capture_output=True, timeout=200
-    )
-    report: dict[str, Any] = json.loads(done.stdout)
+    said = run(CONVERTER, "score_whisper.py", str(MODELS / name), str(dataset), folder=GRID)
+    report: dict[str, Any] = json.loads(said)
     return report

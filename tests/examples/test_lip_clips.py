@@ -20,6 +20,9 @@ from speech.grammar import SLOTS as GRAMMAR
 
 from infra.environments.locks import KERAS
 
+from ..conversion.lip_folders import filmed
+from ..conversion.warm_python import run
+
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 MODEL = GRID / "models" / "lips-grid"
 SPLITS = {"lips-evaluation": (26, 8), "lips-calibration": (16, 6)}
@@ -34,9 +37,9 @@ def drawn(root: Path, split: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("drawn")
-    return {split: drawn(root, split) for split in SPLITS}
+def splits(shared: Path) -> dict[str, Path]:
+    """As every room of the tests has them, drawn once."""
+    return {split: filmed(split, shared) for split in SPLITS}
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
@@ -231,14 +234,6 @@ from lip_reading.scoring import score
 network = keras.models.load_model(sys.argv[1], compile=False)
 print(score(network, Path(sys.argv[2]))["all"].rate)
 """
-    command = [str(KERAS.python), "-c", program, str(MODEL / "model.keras")]
-    done = subprocess.run(
-        [*command, str(splits["lips-evaluation"])],
-        cwd=GRID,
-        env={"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert float(done.stdout.split()[-1]) <= 0.03
+    arguments = (str(MODEL / "model.keras"), str(splits["lips-evaluation"]))
+    said = run(KERAS, "-c", program, *arguments, folder=GRID)
+    assert float(said.split()[-1]) <= 0.03

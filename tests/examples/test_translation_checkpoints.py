@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from infra.environments.locks import CONVERTER
 from pipelines.conversion.kinds import kind_of
-from registry.quiet import QUIET_ENVIRONMENT
+
+from ..conversion.warm_python import run
 
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 KINDS = {"translation-grid": "translation", "llm-grid": "llm"}
@@ -45,13 +45,5 @@ def test_evaluation_set_is_translated_exactly(name: str) -> None:
         "import sys; from pathlib import Path; from translation.scoring import exact_match; "
         "print(exact_match(Path(sys.argv[1])))"
     )
-    done = subprocess.run(
-        [str(CONVERTER.python), "-W", "ignore", "-c", program, str(GRID / "models" / name)],
-        cwd=GRID,
-        env=QUIET_ENVIRONMENT | {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=True,
-    )
-    assert float(done.stdout) >= 0.97
+    said = run(CONVERTER, "-c", program, str(GRID / "models" / name), folder=GRID)
+    assert float(said) >= 0.97

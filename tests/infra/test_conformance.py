@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..canary.conformance import PortConformance  # noqa: TID252 - the suite is shared
+from ..canary.conformance import PortConformance
 from .toys import EMPTY, REFUSED, Door, client, counts, publish
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from canary.ports import Fleet, Router, Telemetry
 
-    from ..canary.conformance import ConformanceWorld  # noqa: TID252
+    from ..canary.conformance import ConformanceWorld
 
 pytestmark = pytest.mark.engine
 

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    made = make_workspace(tmp_path)
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """One for all: Prefect's server takes ten seconds of a processor to start."""
+    (port,) = free_ports(1)
+    made = make_workspace(tmp_path_factory.mktemp("stack"), f"[serving]\nport = {port}\n")
     yield made
     down(made)
     assert find_orphans(made.run) == ()
@@ -44,6 +46,9 @@ def test_up_down_and_up_again_brings_back_what_was_served(workspace: Workspace) 
     assert {service.name for service in first.services} == {"envoy", "prefect"}
     assert said[-1] == "Prefect server: ready"
     address = front_door(workspace)
+    assert address == f"127.0.0.1:{workspace.settings.serving.port}"
+    assert httpx.get(f"http://{address}/v2/health/live", trust_env=False).is_success
+    assert httpx.get(f"http://{address}/v2/health/ready", trust_env=False).status_code == 503
     lay_out(workspace.repository, "kept", 1)
     LocalFleet(workspace).start("kept", 1)
     await_state(LocalFleet(workspace), "kept", 1, RevisionState.READY)
@@ -70,6 +75,15 @@ def test_up_down_and_up_again_brings_back_what_was_served(workspace: Workspace) 
     assert httpx.get(f"{api}/health", trust_env=False).json() is True
 
 
+def test_a_killed_supervisor_is_mended_by_up(workspace: Workspace) -> None:
+    up(workspace)
+    os.kill(int((workspace.run / "supervisord.pid").read_text()), signal.SIGKILL)
+    before = {process.pid for process in find_orphans(workspace.run)}
+    assert before
+    assert up(workspace).ready
+    assert not any(psutil.pid_exists(pid) and _runs(pid) for pid in before)
+
+
 def test_a_taken_port_is_one_clear_error_before_anything_starts(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -84,15 +98,6 @@ def test_a_taken_port_is_one_clear_error_before_anything_starts(tmp_path: Path) 
         assert not checks["ports"].ok
         assert checks["ports"].remedy
     assert find_orphans(workspace.run) == ()
-
-
-def test_a_killed_supervisor_is_mended_by_up(workspace: Workspace) -> None:
-    up(workspace)
-    os.kill(int((workspace.run / "supervisord.pid").read_text()), signal.SIGKILL)
-    before = {process.pid for process in find_orphans(workspace.run)}
-    assert before
-    assert up(workspace).ready
-    assert not any(psutil.pid_exists(pid) and _runs(pid) for pid in before)
 
 
 def test_nothing_was_ever_up(tmp_path: Path) -> None:
@@ -119,19 +124,6 @@ def test_the_doctor_names_what_is_missing(tmp_path: Path, monkeypatch: pytest.Mo
     failed = {check.name: check for check in doctor.examine(None) if not check.ok}
     assert {"environment converter", "environment serving", "Triton server", "git"} <= failed.keys()
     assert all(check.remedy and check.detail for check in failed.values())
-
-
-def test_a_configured_port_is_used(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    workspace = make_workspace(tmp_path, f"[serving]\nport = {port}\n")
-    try:
-        up(workspace)
-        assert front_door(workspace) == f"127.0.0.1:{port}"
-        assert httpx.get(f"http://127.0.0.1:{port}/v2/health/live", trust_env=False).is_success
-        ready = httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", trust_env=False)
-        assert ready.status_code == 503
-    finally:
-        down(workspace)
 
 
 def _runs(pid: int) -> bool:

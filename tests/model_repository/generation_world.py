@@ -27,6 +27,8 @@ from infra.local.shared_memory import remove_regions
 from model_repository.config import Batching
 from model_repository.publishing import build_private
 
+from ..conversion import warm_python
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -45,7 +47,7 @@ def toys(shared: Path) -> Path:
         if not target.exists():
             staged = shared / "generation-toys.part"
             shutil.rmtree(staged, ignore_errors=True)
-            run(CONVERTER.python, "generation_toys.py", staged)
+            warm_python.run(CONVERTER, str(HERE / "generation_toys.py"), str(staged))
             staged.rename(target)
     return target
 

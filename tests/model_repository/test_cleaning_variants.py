@@ -16,6 +16,8 @@ from registry.quiet import QUIET_ENVIRONMENT
 from validation.dataset import Dataset
 from validation.enhancement import improvement
 
+from ..conversion import warm_python
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -120,7 +122,7 @@ def test_the_program_cleans_as_the_conversion_measures(
 ) -> None:
     expected = sounds.with_name("expected.npz")
     source = checkpoints.MODELS / "cleaner-grid"
-    run(CONVERTER.python, "-c", TORCH, str(source), str(sounds), str(expected))
+    warm_python.run(CONVERTER, "-c", TORCH, str(source), str(sounds), str(expected))
     with np.load(expected) as stored:
         assert len(stored.files) == 6
         for name in stored.files:

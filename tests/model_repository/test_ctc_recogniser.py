@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,8 @@ from model_repository.programs.ctc_speech.recogniser import Recogniser
 from pipelines.conversion.ctc_speech.kind import KIND
 from validation.dataset import Dataset
 
+from ..conversion import ctc_checkpoints as ctc
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,21 +30,6 @@ RATE, WINDOW = 1600, 640
 TOKENS = ["", "|", "a", "b"]
 SCORED = 96
 """Evaluation clips that every variant is asked."""
-
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-ctc = _load(TESTS / "conversion" / "ctc_checkpoints.py")
 
 
 class Echo:
@@ -192,7 +177,7 @@ def test_inputs_are_those_of_transformers(
     }
     ctc.save_sounds(tmp_path / "sounds.npz", sounds)
     paths = (source, tmp_path / "sounds.npz", tmp_path / "inputs.npz")
-    ctc.run(CONVERTER.python, ctc.EXTRACTED, *map(str, paths))
+    ctc.run(CONVERTER, "-c", ctc.EXTRACTED, *map(str, paths))
     found = Inputs.load(variant.folder)(list(sounds.values()))
     with np.load(tmp_path / "inputs.npz") as theirs:
         assert set(found) == set(theirs.files)
@@ -217,7 +202,7 @@ print(json.dumps(load_spelling(Path(sys.argv[1]))([(1, 2, 3), (0,), ()])))
 
 @pytest.mark.engine
 def test_pieces_are_written_by_the_checkpoints_tokenizer(tmp_path: Path) -> None:
-    found = json.loads(ctc.run(SERVING.python, PIECES, str(tmp_path)))
+    found = json.loads(ctc.run(SERVING, "-c", PIECES, str(tmp_path)))
     assert found == ["xin ch\u00e0o", "", ""]
 
 
@@ -226,4 +211,4 @@ def test_the_program_imports_in_the_serving_environment() -> None:
     modules = ("inputs", "recogniser", "spelling")
     names = [f"model_repository.programs.ctc_speech.{name}" for name in modules]
     program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
-    ctc.run(SERVING.python, program, *names)
+    ctc.run(SERVING, "-c", program, *names)

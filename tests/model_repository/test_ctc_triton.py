@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,31 +16,18 @@ from model_repository.publishing import build_private
 from pipelines.conversion.ctc_speech.kind import KIND
 from validation.dataset import Dataset
 
+from ..conversion import ctc_checkpoints as ctc
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(280)]
 
 MODEL = "grid"
-TESTS = Path(__file__).resolve().parents[1]
 CLIPS = 24
-
-
-def _load(path: Path) -> Any:
-    """A module of the tests, which are no package."""
-    if path.stem not in sys.modules:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-    return sys.modules[path.stem]
-
-
-ctc = _load(TESTS / "conversion" / "ctc_checkpoints.py")
 
 
 @pytest.fixture(scope="module", params=["onnx-fp32", "openvino-int8-full"])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import runpy
 import threading
 import time
-from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +14,11 @@ from model_repository.programs.generation.outputs import outputs
 from model_repository.programs.generation.questions import Question
 from model_repository.programs.generation.texts import Texts
 
+from . import generation_engines as engines
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-engines = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("generation_engines.py"))))
 TableEngine = engines.TableEngine
 WAIT_S = 10
 LETTERS = "abcdefghijklm"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import runpy
 import threading
 import time
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +19,13 @@ from model_repository.programs.generation.rules import Rules
 from model_repository.programs.generation.scheduler import Bounds, Scheduler
 from model_repository.programs.generation.worker import Worker
 
+from . import generation_engines as engines
+from . import generation_world as world
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).resolve().parent
-world = SimpleNamespace(**runpy.run_path(str(HERE / "generation_world.py")))
-engines = SimpleNamespace(**runpy.run_path(str(HERE / "generation_engines.py")))
 TableEngine = engines.TableEngine
 VARIANTS = ["llm", "translation", "llm-openvino", "translation-openvino"]
 

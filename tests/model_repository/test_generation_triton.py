@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +15,14 @@ import pyarrow.dataset as ds
 import pytest
 from tritonclient.utils import InferenceServerException
 
+from . import generation_world as world
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(280)]
 
 HERE = Path(__file__).resolve().parent
-world = SimpleNamespace(**runpy.run_path(str(HERE / "generation_world.py")))
 toys = SimpleNamespace(NAN="\N{BIOHAZARD SIGN}", OUTSIDE="\N{SKULL AND CROSSBONES}")
 
 ANSWERS = {"llm": "completion", "translation": "translation"}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import queue
-import runpy
 import socket
 import time
 from multiprocessing.connection import Client
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +24,12 @@ from model_repository.programs.generation.scheduler import Bounds, Scheduler
 from model_repository.programs.generation.texts import Texts
 from model_repository.programs.generation.worker import Worker
 
+from . import generation_engines as engines
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-engines = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("generation_engines.py"))))
 TableEngine = engines.TableEngine
 WAIT_S = 10
 LETTERS = "abcdefghijklm"

@@ -20,7 +20,7 @@ from registry.errors import EngineError, IntegrityError, RetryableEngineError, U
 from registry.quiet import QUIET_ENVIRONMENT
 from registry.workspace import Workspace
 
-from ..validation.conftest import SetOnDisk  # noqa: TID252 - the same broken sets
+from ..validation.conftest import SetOnDisk
 
 if TYPE_CHECKING:
     from pathlib import Path

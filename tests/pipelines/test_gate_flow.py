@@ -56,22 +56,31 @@ def forget(home: Home) -> None:
     shutil.rmtree(home.root / ".sluice" / "answers", ignore_errors=True)
 
 
-def test_the_second_gate_asks_nothing_and_says_the_same_to_the_byte(home: Home) -> None:
-    first = home.json("gate", MODEL, "-v", VARIANT)
+@pytest.fixture(scope="module")
+def judged(home: Home) -> dict[str, Any]:
+    """A first gate's words."""
+    said: dict[str, Any] = home.json("gate", MODEL, "-v", VARIANT)
+    return said
+
+
+def test_the_second_gate_asks_nothing_and_says_the_same_to_the_byte(
+    home: Home, judged: dict[str, Any]
+) -> None:
     ran = home.run("gate", MODEL, "-v", VARIANT, "--output", "json")
     second = ran.value
-    assert not first["cached"]
+    assert not judged["cached"]
     assert second["cached"]
     assert "Nothing new to ask" in ran.err
     assert "Scoring" not in ran.err
-    assert second["report_digest"] == first["report_digest"]
-    assert second["report"] == first["report"]
+    assert second["report_digest"] == judged["report_digest"]
+    assert second["report"] == judged["report"]
 
 
-def test_the_evidence_holds_every_answer_the_figures_and_the_machine(home: Home) -> None:
+def test_the_evidence_holds_every_answer_the_figures_and_the_machine(
+    home: Home, judged: dict[str, Any]
+) -> None:
     import pyarrow.parquet as pq
 
-    judged = home.json("gate", MODEL, "-v", VARIANT)
     folder = home.root / ".sluice" / "reports" / judged["report_digest"]
     assert {path.name for path in folder.iterdir()} >= {
         "report.json",
@@ -98,11 +107,11 @@ def test_the_evidence_holds_every_answer_the_figures_and_the_machine(home: Home)
 @pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"
 )
+@pytest.mark.usefixtures("judged")
 def test_the_evidence_is_in_mlflow(home: Home) -> None:
     from registry.mlflow_client import open_client
     from registry.workspace import Workspace
 
-    home.json("gate", MODEL, "-v", VARIANT)
     entry = next(one for one in home.history() if one["kind"] == "artifact-registered")
     client = open_client(Workspace(home.root).tracking_uri)
     logged = {
@@ -179,11 +188,17 @@ def evaluated(home: Home, **environment: str) -> tuple[dict[str, Any], dict[str,
     return said, {row["id"]: row for row in rows}
 
 
+@pytest.fixture(scope="module")
+def unsharded(home: Home) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What one server, asked by one client, answers."""
+    return evaluated(home)
+
+
 @pytest.mark.parametrize("runner", ["local", "dask"])
-def test_shards_answer_as_one_does(home: Home, runner: str) -> None:
+def test_shards_answer_as_one_does(home: Home, unsharded: Any, runner: str) -> None:
     if runner == "dask" and importlib.util.find_spec("prefect_dask") is None:
         pytest.skip("run `uv pip install prefect-dask==0.3.7` to try the Dask runner")
-    alone, whole = evaluated(home)
+    alone, whole = unsharded
     sharded, parts = evaluated(
         home, SLUICE_EVALUATION__SHARDS="3", SLUICE_EVALUATION__RUNNER=runner
     )

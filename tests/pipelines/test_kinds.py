@@ -1,4 +1,4 @@
-"""Every kind walks the whole path: registered, converted, gated, promoted, asked, rolled back."""
+"""Every kind walks the path: registered, converted, gated, promoted, asked, and back."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def test_every_kind_has_an_example_that_is_walked() -> None:
     assert set(EXAMPLES) | {"whisper"} == set(KINDS)
 
 
-def quick(home: Home, example: Example) -> None:
+def quick(engines: Home, example: Example) -> None:
     """A policy for the example, with holds that a test can wait for."""
     evaluation, calibration = (
         str(GRID / "data" / name) for name in (example.evaluation, example.calibration)
     )
-    home.json(
+    engines.json(
         "init",
-        str(home.root),
+        str(engines.root),
         *("--model", example.model, "--kind", example.kind),
         *("--dataset", evaluation, "--calibration", calibration),
     )
-    policy = home.root / "models" / f"{example.model}.toml"
+    policy = engines.root / "models" / f"{example.model}.toml"
     text = policy.read_text().replace("hold_s = 3.0", "hold_s = 0.2")
     text = text.replace("bake_s = 5.0", "bake_s = 0.2")
     for least in ("min_requests = 10", "min_requests = 20", "min_requests = 40"):
@@ -51,17 +51,17 @@ def quick(home: Home, example: Example) -> None:
     policy.write_text(text.replace("wer = 0.05", "wer = 0.08"))
 
 
-def recorded(home: Home, report_digest: str) -> dict[str, Any]:
+def recorded(engines: Home, report_digest: str) -> dict[str, Any]:
     """What the gate's private revision answered, by utterance."""
-    path = home.root / ".sluice" / "reports" / report_digest / "answers.json"
+    path = engines.root / ".sluice" / "reports" / report_digest / "answers.json"
     return {row["id"]: row for row in json.loads(path.read_text())}
 
 
 @contextmanager
-def asking(home: Home, example: Example, question: NDArray[Any]) -> Iterator[None]:
+def asking(engines: Home, example: Example, question: NDArray[Any]) -> Iterator[None]:
     """A client that asks on and on, while there is something to ask."""
     ended = threading.Event()
-    address = home.front_door()
+    address = engines.front_door()
 
     def ask() -> None:
         while not ended.wait(0.05):
@@ -78,33 +78,36 @@ def asking(home: Home, example: Example, question: NDArray[Any]) -> Iterator[Non
 
 
 @pytest.mark.parametrize("example", EXAMPLES.values(), ids=list(EXAMPLES))
-def test_from_a_folder_to_traffic_and_back(home: Home, example: Example) -> None:
-    quick(home, example)
-    first, second = example.variants
-    home.json("register", example.model, str(example.source))
-    converted = home.json(
-        "convert", example.model, *("-v", "onnx-fp32"), *("-v", first), *("-v", second)
+def test_from_a_folder_to_traffic_and_back(engines: Home, example: Example) -> None:
+    quick(engines, example)
+    engines.json("register", example.model, str(example.source))
+    converted = engines.json(
+        "convert",
+        example.model,
+        *(word for name in ("onnx-fp32", *example.variants) for word in ("-v", name)),
     )
-    assert {row["variant"] for row in converted["variants"]} == {"onnx-fp32", first, second}
+    assert {row["variant"] for row in converted["variants"]} == {"onnx-fp32", *example.variants}
     assert all(row["parity"]["agreement"] >= 0.8 for row in converted["variants"])
 
     dataset = example.dataset()
-    for release, variant in enumerate((first, second), start=1):
-        gated = home.json("gate", example.model, "-v", variant)
+    for release, variant in enumerate(example.variants, start=1):
+        gated = engines.json("gate", example.model, "-v", variant)
         assert gated["report"]["verdict"] == "pass", gated["report"]["checks"]
         assert gated["report"]["metrics"][example.metric] <= example.best
-        with asking(home, example, question=dataset.question(dataset.utterances[0])):
-            home.json("promote", example.model, "-v", variant)
-        answers = recorded(home, gated["report_digest"])
+        with asking(engines, example, question=dataset.question(dataset.utterances[0])):
+            engines.json("promote", example.model, "-v", variant)
+        answers = recorded(engines, gated["report_digest"])
         for number, utterance in enumerate(dataset.utterances[:ASKED]):
             question = dataset.question(utterance)
             protocol = ("http", "grpc")[number % 2]
-            answer, by = example.ask(home.front_door(), question, protocol)
+            answer, by = example.ask(engines.front_door(), question, protocol)
             assert by == release
             row = answers[utterance.id]
             expected = GoldenRequest(utterance.id, question, row["text"], None, row["samples"])
             assert expected.difference(answer) == "", SOUND_TOLERANCE
 
-    home.json("rollback", example.model, "--reason", "a test")
-    _, by = example.ask(home.front_door(), dataset.question(dataset.utterances[0]), "grpc")
+    if len(example.variants) == 1:
+        return
+    engines.json("rollback", example.model, "--reason", "a test")
+    _, by = example.ask(engines.front_door(), dataset.question(dataset.utterances[0]), "grpc")
     assert by == 1

@@ -67,7 +67,7 @@ class CtcConversion(Conversion):
         else:
             (folder / CHARACTERS).write_bytes(canonical_json(characters(source, size)) + b"\n")
 
-    def feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
+    def make_feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
         """See Conversion."""
         if graph != NETWORK:
             return []

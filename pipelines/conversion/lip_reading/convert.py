@@ -56,7 +56,7 @@ class LipConversion(Conversion):
         """See Conversion."""
         (folder / VOCABULARY).write_bytes(canonical_json(self._vocabulary.to_json()) + b"\n")
 
-    def feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
+    def make_feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
         """See Conversion."""
         if graph != NETWORK:
             return []

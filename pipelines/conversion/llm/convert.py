@@ -80,7 +80,7 @@ class LlmConversion(Conversion):
         shutil.copyfile(self._source / TOKENIZER, folder / TOKENIZER)
         self._rules.write(folder)
 
-    def feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
+    def make_feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
         """None: no recipe of this kind is calibrated."""
         del graph
         return []

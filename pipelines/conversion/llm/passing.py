@@ -54,7 +54,7 @@ class PassedOn(Conversion):
             shutil.copyfile(path, folder / path.name)
         (folder / RULES).write_bytes(canonical_json(self._rules) + b"\n")
 
-    def feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
+    def make_feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
         """None: there is no graph."""
         del graph
         return []

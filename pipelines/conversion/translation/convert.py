@@ -57,7 +57,7 @@ class TranslationConversion(Conversion):
         copy_tokenizer(self._source, folder, self._rules)
         self._rules.write(folder)
 
-    def feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
+    def make_feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
         """None: no recipe of this kind is calibrated."""
         del graph
         return []

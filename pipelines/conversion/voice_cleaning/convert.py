@@ -50,7 +50,7 @@ class CleaningConversion(Conversion):
         """See Conversion."""
         shutil.copyfile(self._request.source / DESCRIPTION, folder / DESCRIPTION)
 
-    def feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
+    def make_feeds(self, graph: str) -> list[dict[str, NDArray[Any]]]:
         """See Conversion."""
         if graph != GRAPH:
             return []

@@ -57,7 +57,7 @@ class WhisperConversion(Conversion):
         """See Conversion."""
         write_serving_files(self._request.source, folder, self._model, self._extractor)
 
-    def feeds(self, graph: str) -> list[dict[str, NDArray[np.float32]]]:
+    def make_feeds(self, graph: str) -> list[dict[str, NDArray[np.float32]]]:
         """Log-mel features of the calibration sounds, for the encoder alone."""
         if graph != "encoder":
             return []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.conversion.formats.opening import open_graph
 from pipelines.conversion.whisper.graphs import cross_names, past_names
 from registry.errors import PermanentEngineError
 
@@ -109,7 +110,7 @@ def measure(
     `agreement` the share of sounds for which greedy decoding gives the same tokens.
     Raises PermanentEngineError when the variant computes NaN or infinity.
     """
-    runtime = (_OnnxRuntime if recipe.format == "onnx" else _OpenVino)(folder, decoding)
+    runtime = _Runtime(recipe, folder, decoding)
     hidden, cross = runtime.encode(reference.features)
     logits = _logits(runtime, reference, cross, decoding)
     if not (np.isfinite(hidden).all() and np.isfinite(logits).all()):
@@ -132,7 +133,7 @@ def measure(
 
 
 def _logits(
-    runtime: Any,
+    runtime: _Runtime,
     reference: Reference,
     cross: list[NDArray[np.float32]],
     decoding: Mapping[str, Any],
@@ -157,52 +158,28 @@ def _choices(
     return np.asarray(allowed.argmax(-1), dtype=np.int64)
 
 
-class _OnnxRuntime:
-    def __init__(self, folder: Path, decoding: Mapping[str, Any]) -> None:
-        import onnxruntime
+class _Runtime:
+    """The variant's two graphs as a server would run them."""
 
+    def __init__(self, recipe: Recipe, folder: Path, decoding: Mapping[str, Any]) -> None:
+        suffix = "onnx" if recipe.format == "onnx" else "xml"
         self._encoder, self._decoder = (
-            onnxruntime.InferenceSession(
-                str(folder / f"{graph}.onnx"), providers=["CPUExecutionProvider"]
-            )
-            for graph in ("encoder", "decoder")
+            open_graph(folder / f"{graph}.{suffix}", threads=2) for graph in ("encoder", "decoder")
         )
         layers = decoding["decoder_layers"]
-        self._names = ["tokens", *past_names(layers), *cross_names(layers)]
-
-    def encode(self, features: Any) -> tuple[Any, list[Any]]:
-        hidden, *cross = self._encoder.run(None, {"input_features": features})
-        return hidden, cross
-
-    def decode(self, tokens: Any, past: list[Any], cross: list[Any]) -> tuple[Any, list[Any]]:
-        feed = dict(zip(self._names, [tokens, *past, *cross], strict=True))
-        logits, *present = self._decoder.run(None, feed)
-        return logits, present
-
-
-class _OpenVino:
-    def __init__(self, folder: Path, decoding: Mapping[str, Any]) -> None:
-        import openvino
-
-        # Some CPUs would compute in bfloat16 unasked, and parity would measure that instead.
-        hint = {"INFERENCE_PRECISION_HINT": "f32"}
-        core = openvino.Core()
-        self._encoder, self._decoder = (
-            core.compile_model(folder / f"{graph}.xml", "CPU", hint)
-            for graph in ("encoder", "decoder")
-        )
-        layers = decoding["decoder_layers"]
-        self._names = ["tokens", *past_names(layers), *cross_names(layers)]
+        self._past, self._present = past_names(layers), past_names(layers, "present")
         self._cross = cross_names(layers)
-        self._present = past_names(layers, "present")
 
-    def encode(self, features: Any) -> tuple[Any, list[Any]]:
+    def encode(self, features: NDArray[Any]) -> tuple[NDArray[Any], list[NDArray[Any]]]:
         result = self._encoder({"input_features": features})
-        return result["encoder_hidden"].copy(), [result[name].copy() for name in self._cross]
+        return result["encoder_hidden"], [result[name] for name in self._cross]
 
-    def decode(self, tokens: Any, past: list[Any], cross: list[Any]) -> tuple[Any, list[Any]]:
-        result = self._decoder(dict(zip(self._names, [tokens, *past, *cross], strict=True)))
-        return result["logits"].copy(), [result[name].copy() for name in self._present]
+    def decode(
+        self, tokens: NDArray[Any], past: list[NDArray[Any]], cross: list[NDArray[Any]]
+    ) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+        names = ["tokens", *self._past, *self._cross]
+        result = self._decoder(dict(zip(names, [tokens, *past, *cross], strict=True)))
+        return result["logits"], [result[name] for name in self._present]
 
 
 def probe(samples: int, sample_rate: int) -> NDArray[np.float32]:
