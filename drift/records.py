@@ -1,37 +1,50 @@
 """Reads the prediction log: hive partitions of Parquet, written by several servers at once.
 
-A log is read while it is written and after crashes. A part that is cut off or damaged is left
-out and named; a column that a release did not write is null and named. Nothing is ever written.
+A log is read while it is written, merged and moved, and after crashes: every record once. What is
+odd about it is named and never ends a reading: a part that is damaged, a column that a release did
+not write, a record that stands there twice, a clock that runs ahead, a store that is away.
+Nothing is ever written.
 """
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from drift.record_hours import Found, SkippedPart, find_parts, hours_of, places_of
+from drift.record_parts import HOUR_S, Hour, conform, outside, without_duplicates
 from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA
 from registry.errors import UserError
 from registry.names import check_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
-_TIME = PREDICTION_SCHEMA.field("at").type
-_PARTITION = re.compile(r"release=(\d{1,18})/hour=(\d{10})")
+    from drift.record_hours import Root
+    from drift.record_places import Place
+
+__all__ = ["AbsentColumns", "Records", "Remark", "SkippedPart", "read_records"]
+
+CLOCKS_DIFFER_S = 60.0
+"""How far a server's clock may run ahead before its records are of the future."""
 
 
 @dataclass(frozen=True, slots=True)
-class SkippedPart:
-    """A file of the log that could not be read, and why."""
+class Remark:
+    """What is odd about a release's records, or about a place, and how many records it concerns.
 
+    `kind` is `unreachable`, `duplicate`, `misplaced`, `future`, `dropped` or `unknown columns`.
+    """
+
+    kind: str
     path: str
-    """Relative to the log's root."""
+    """The release's folder relative to the log's root, or the place."""
+    records: int
     reason: str
 
 
@@ -52,118 +65,163 @@ class Records:
     """How many files were read."""
     skipped: tuple[SkippedPart, ...]
     absent: tuple[AbsentColumns, ...]
+    remarks: tuple[Remark, ...] = ()
 
 
 def read_records(
-    root: Path,
+    root: Root,
     model: str,
     *,
     release: int | None = None,
     since: float,
     until: float,
     copies: bool = False,
+    now: float | None = None,
 ) -> Records:
     """Every record of `model` with `since` <= at < `until` (UTC epoch seconds).
 
     A request that was mirrored was asked once and stands in the log twice, so the records of its
     copy are left out; with `copies` they are read too. A log that does not exist yet has no
-    records. Raises UserError for a name that is no model's and for a time range that ends before
-    it starts.
+    records. With `now`, records of the future are looked for and named. Raises UserError for a
+    name that is no model's and for a time range that ends before it starts.
     """
     check_name(model)
     if not until > since:
         raise UserError(f"the time range ends before it starts: {since} to {until}")
-    span = (_moment(since), _moment(until))
-    tables, skipped = [PREDICTION_SCHEMA.empty_table()], []
-    absent: dict[int, set[str]] = {}
-    for path, number in _parts(root, model, release, span):
-        result = _read(path, span, copies=copies)
-        if isinstance(result, str):
-            skipped.append(SkippedPart(path.relative_to(root).as_posix(), result))
+    reading = _Reading(places_of(root), (_moment(since), _moment(until)), copies=copies)
+    for hour in reading.hours(model):
+        if release not in {None, hour.release}:
             continue
-        table, without = _conform(result, model, number)
-        tables.append(table)
-        if without:
-            absent.setdefault(number, set()).update(without)
-    return Records(
-        table=pa.concat_tables(tables).sort_by("at"),
-        parts=len(tables) - 1,
-        skipped=tuple(skipped),
-        absent=tuple(
-            AbsentColumns(number, tuple(sorted(names))) for number, names in sorted(absent.items())
-        ),
-    )
+        if since // HOUR_S * HOUR_S <= hour.began < until:
+            reading.take(hour, now)
+        elif now is not None and hour.began > now + CLOCKS_DIFFER_S:
+            reading.note_future(hour)
+    return reading.records()
 
 
-def _parts(
-    root: Path, model: str, release: int | None, span: tuple[datetime, datetime]
-) -> list[tuple[Path, int]]:
-    """The files that hold such records, by the names of their folders, and their releases."""
-    folder = root / f"model={model}"
-    first, last = (f"{moment:%Y%m%d%H}" for moment in span)
-    found = []
-    for path in sorted(folder.glob("release=*/hour=*/*.parquet")):
-        match = _PARTITION.fullmatch(path.parent.relative_to(folder).as_posix())
-        if not match or path.name.startswith((".", "_")):
-            continue
-        number = int(match[1])
-        if first <= match[2] <= last and release in {None, number}:
-            found.append((path, number))
-    return found
+class _Reading:
+    """What has been read so far."""
 
+    def __init__(
+        self, places: Sequence[Place], span: tuple[datetime, datetime], *, copies: bool
+    ) -> None:
+        self._places, self._span, self._copies = list(places), span, copies
+        self._tables = [PREDICTION_SCHEMA.empty_table()]
+        self._parts = 0
+        self._skipped: list[SkippedPart] = []
+        self._absent: dict[int, set[str]] = defaultdict(set)
+        self._counts: dict[tuple[str, str], int] = defaultdict(int)
+        self._unknown: dict[str, set[str]] = defaultdict(set)
+        self._away: list[Remark] = []
 
-def _read(path: Path, span: tuple[datetime, datetime], *, copies: bool) -> pa.Table | str:
-    """The part's records inside the span, or why they cannot be had.
+    def hours(self, model: str) -> list[Hour]:
+        """Every hour of the places that can be reached; the others are named."""
+        found: set[Hour] = set()
+        for place in list(self._places):
+            try:
+                found |= set(hours_of([place], model))
+            except OSError as error:
+                self._lose(place, error)
+        return sorted(found)
 
-    Parts are many and small (one a second), so each is read whole: a filter pushed into
-    Arrow's dataset costs three times as long.
-    """
-    try:
-        with pq.ParquetFile(path) as part:
-            table = part.read(use_threads=False)
-        if "at" not in table.column_names:
-            return "it has no column `at`"
-        at = table.column("at").cast(_TIME)
-        wanted = pc.and_(pc.greater_equal(at, span[0]), pc.less(at, span[1]))
-        if not copies and "shadow" in table.column_names:
-            shadow = pc.fill_null(table.column("shadow").cast(pa.bool_()), fill_value=False)
+    def take(self, hour: Hour, now: float | None) -> None:
+        """Read the hour's records that are in the span."""
+        found = self._find(hour)
+        above = hour.folder.rpartition("/")[0]
+        self._skipped += found.skipped
+        tables = []
+        for part in found.parts.values():
+            table, absent, unknown = conform(part.table, hour)
+            tables.append(table)
+            self._parts += 1
+            self._absent[hour.release] |= set(absent)
+            self._unknown[above] |= set(unknown)
+            self._count("dropped", above, part.dropped)
+        tables, twice = without_duplicates(tables)
+        self._count("duplicate", above, twice)
+        for table in tables:
+            self._count("misplaced", above, outside(table, hour))
+            if now is not None:
+                ahead = pa.scalar(_moment(now + CLOCKS_DIFFER_S), table["at"].type)
+                self._count("future", above, pc.sum(pc.greater(table["at"], ahead)).as_py())
+            self._tables.append(self._within(table))
+
+    def note_future(self, hour: Hour) -> None:
+        """Count the records of an hour that has not begun."""
+        rows = sum(part.table.num_rows for part in self._find(hour).parts.values())
+        self._count("future", hour.folder.rpartition("/")[0], rows)
+
+    def records(self) -> Records:
+        """All of it, in order of time."""
+        remarks = [
+            Remark(kind, path, count, _REASONS[kind].format(count))
+            for (kind, path), count in sorted(self._counts.items())
+        ]
+        remarks += [
+            Remark("unknown columns", path, 0, f"not read: {', '.join(sorted(names))}")
+            for path, names in sorted(self._unknown.items())
+            if names
+        ]
+        return Records(
+            table=pa.concat_tables(self._tables).sort_by("at"),
+            parts=self._parts,
+            skipped=tuple(self._skipped),
+            absent=tuple(
+                AbsentColumns(number, tuple(sorted(names)))
+                for number, names in sorted(self._absent.items())
+                if names
+            ),
+            remarks=(*self._away, *remarks),
+        )
+
+    def _find(self, hour: Hour) -> Found:
+        while self._places:
+            try:
+                return find_parts(self._places, hour)
+            except OSError as error:
+                if not self._lose_first_away(hour):
+                    self._skipped.append(SkippedPart(hour.folder, _words(error)))
+                    break
+        return Found()
+
+    def _lose_first_away(self, hour: Hour) -> bool:
+        """Name a place that does not answer, and read on without it; whether there was one."""
+        for place in list(self._places):
+            try:
+                place.files(hour.folder)
+            except OSError as error:
+                self._lose(place, error)
+                return True
+        return False
+
+    def _lose(self, place: Place, error: OSError) -> None:
+        self._places.remove(place)
+        self._away.append(Remark("unreachable", place.name, 0, _words(error)))
+
+    def _within(self, table: pa.Table) -> pa.Table:
+        at = table.column("at")
+        wanted = pc.and_(pc.greater_equal(at, self._span[0]), pc.less(at, self._span[1]))
+        if not self._copies:
+            shadow = pc.fill_null(table.column("shadow"), fill_value=False)
             wanted = pc.and_(wanted, pc.invert(shadow))
         return table.filter(wanted)
-    except (pa.ArrowException, OSError) as error:
-        return " ".join(str(error).split())[:200]
+
+    def _count(self, kind: str, path: str, count: int | None) -> None:
+        if count:
+            self._counts[kind, path] += count
 
 
-def _conform(table: pa.Table, model: str, release: int) -> tuple[pa.Table, list[str]]:
-    """The table in the log's schema, and the columns that had to be made up as null.
-
-    The folders' names are the truth about model and release.
-    """
-    known = {"model": pa.scalar(model), "release": pa.scalar(release)}
-    columns, absent = [], []
-    for field in PREDICTION_SCHEMA:
-        column = None
-        if field.name in known:
-            column = _repeat(known[field.name].cast(field.type), table.num_rows)
-        elif field.name in table.column_names:
-            column = _cast(table.column(field.name), field.type)
-        if column is None:
-            absent.append(field.name)
-            column = pa.nulls(table.num_rows, field.type)
-        columns.append(column)
-    return pa.table(columns, schema=PREDICTION_SCHEMA), absent
-
-
-def _repeat(value: pa.Scalar, rows: int) -> pa.Array:
-    return pa.repeat(value, rows)
-
-
-def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
-    """The column in another type; None when its values do not fit."""
-    try:
-        return column.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return None
+_REASONS = {
+    "duplicate": "{} records stood there twice and were taken once",
+    "dropped": "{} records were lost by the server that should have written them",
+    "misplaced": "{} records stand in the folder of another hour than their own",
+    "future": "{} records are of the future: a server's clock runs ahead",
+}
 
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _words(error: OSError) -> str:
+    return " ".join(str(error).split())[:200]

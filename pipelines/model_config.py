@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from canary.plan import RolloutPlan
 from drift.policy import DriftPolicy
 from model_repository.config import Batching
+from model_repository.programs.common.records import LOG_TEXT
 from pipelines.conversion.kinds import KINDS
 from registry.files import canonical_json
 from registry.toml_files import load_toml
@@ -61,6 +62,15 @@ class ServePolicy(BaseModel):
     """The kind's own settings."""
 
 
+class RecordsPolicy(BaseModel):
+    """`[records]`: what is kept of a request beyond its measures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    texts: Literal["none", "redacted"] = "none"
+    """`redacted`: what was asked and answered in text, without what a pattern finds in it."""
+
+
 class ModelConfig(BaseModel):
     """The whole file."""
 
@@ -72,6 +82,7 @@ class ModelConfig(BaseModel):
     serve: ServePolicy = ServePolicy()
     rollout: RolloutPlan
     drift: DriftPolicy = DriftPolicy()
+    records: RecordsPolicy = RecordsPolicy()
 
     @field_validator("rollout")
     @classmethod
@@ -104,6 +115,9 @@ class ModelConfig(BaseModel):
     def batching(self) -> Batching:
         """`[serve]` as the repository's configuration takes it, the kind's defaults filled in."""
         options = {**KINDS[self.kind].defaults, **self.serve.options}
+        if self.records.texts != "none":
+            # Part of a release: what is kept of people's words changes with a new one only.
+            options[LOG_TEXT] = self.records.texts
         values = self.serve.model_dump() | {"options": {k: _text(v) for k, v in options.items()}}
         return Batching(**values)
 

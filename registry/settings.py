@@ -64,6 +64,17 @@ class TelemetrySection(BaseModel):
     """How long a look waits for a scrape that began after it."""
 
 
+class RecordsSection(BaseModel):
+    """`[records]`: where records of past hours go, and how long they are kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    archive: str = Field(default="", pattern=r"^(s3://\S+|/.*)?$")
+    """`s3://bucket/prefix`, or an absolute folder; empty: they stay in the workspace."""
+    keep_days: int = Field(default=0, ge=0, le=36_500)
+    """`sluice log prune` deletes what is older; 0: it deletes nothing unless it is told."""
+
+
 class EvaluationSection(BaseModel):
     """`[evaluation]`: how a set is scored. The answers do not depend on it."""
 
@@ -86,6 +97,8 @@ NotificationEvent = Literal[
     "paused",
     "waiting",
     "halted",
+    "drift-alarm",
+    "drift-finding",
 ]
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -132,6 +145,7 @@ class WorkspaceSettings(BaseSettings):
 
     evaluation: EvaluationSection = EvaluationSection()
     notifications: NotificationsSection = NotificationsSection()
+    records: RecordsSection = RecordsSection()
     serving: ServingSection = ServingSection()
     journal: JournalSection = JournalSection()
     telemetry: TelemetrySection = TelemetrySection()

@@ -12,6 +12,7 @@ from validation.expectations import ContractReport, Expectation, Expected, expec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     import pandas as pd
     import pyarrow as pa
@@ -25,6 +26,10 @@ _ALWAYS = ("at", "model", "release", "latency_ms")
 _PATTERNS: Mapping[str, tuple[str, str]] = {
     "text_hash": (r"^[0-9a-f]{16}\Z", "a name of 16 hex digits, never a text"),
     "script": (r"^[a-z]+\Z", "a script's name"),
+    "redacted": (
+        r'^\{("[A-Z_]+": \d+(, "[A-Z_]+": \d+)*)?\}\Z',
+        "counts by entity, never what was found",
+    ),
 }
 """Texts of a record, and what they must look like."""
 
@@ -101,13 +106,15 @@ def check_manifest_contract(rows: Iterable[Mapping[str, Any]]) -> ContractReport
     return validate([Expected("manifest", table, tuple(expectations))])
 
 
-def check_predictions_contract(table: pa.Table, schema: pa.Schema) -> ContractReport:
+def check_predictions_contract(
+    table: pa.Table, schema: pa.Schema, *, latest: datetime | None = None
+) -> ContractReport:
     """Check a table of the prediction log against its schema and the ranges of its columns.
 
     Expected: at least one record, exactly the schema's columns in its types, time, model, release
     and latency filled, values in their ranges and texts of their pattern where they are not null,
-    and no NaN or infinity in a column with a range. A failing row is named by its number in the
-    table, from 0.
+    and no NaN or infinity in a column with a range. With `latest`, every time lies between the
+    year 2000 and it. A failing row is named by its number in the table, from 0.
     """
     import pandas as pd
 
@@ -141,10 +148,22 @@ def check_predictions_contract(table: pa.Table, schema: pa.Schema) -> ContractRe
             for name, (pattern, what) in _PATTERNS.items()
             if name in present and any(value is not None for value in columns[name])
         ]
+    if table.num_rows and latest is not None and "at" in present:
+        frame[_SECONDS] = [at and at.timestamp() for at in columns["at"]]
+        expectations.append(
+            expect(
+                "ColumnValuesToBeBetween",
+                f"times are from 2000 to {latest:%Y-%m-%d %H:%M} UTC",
+                column=_SECONDS,
+                min_value=_YEAR_2000,
+                max_value=latest.timestamp(),
+            )
+        )
     records = Expected("records", frame, tuple(expectations))
     return validate([_types(table, schema), records])
 
 
+_SECONDS, _YEAR_2000 = "at in seconds", 946_684_800.0
 _LOWEST, _HIGHEST = -1e300, 1e300
 """Every number but the infinities."""
 

@@ -8,9 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from drift.categories import categorical_columns
 from drift.columns import monitored_columns
-from drift.records import read_records
-from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA, PredictionLog
+from drift.records import Records, read_records
+from model_repository.programs.common.prediction_log import (
+    DROPPED,
+    PREDICTION_SCHEMA,
+    PredictionLog,
+)
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -155,3 +160,55 @@ def test_bad_questions_are_refused(tmp_path: Path) -> None:
         read_records(tmp_path, "../other", since=HOUR, until=HOUR + 1)
     with pytest.raises(UserError, match="ends before"):
         read_records(tmp_path, "grid", since=HOUR, until=HOUR)
+
+
+def told(found: Records) -> dict[str, int]:
+    return {remark.kind: remark.records for remark in found.remarks}
+
+
+def test_a_record_that_stands_in_two_parts_is_read_once_and_named(tmp_path: Path) -> None:
+    rows = part([HOUR + 1, HOUR + 1, HOUR + 2], request=pa.array(["a", "a", "b"]))
+    for number in range(3):
+        write(tmp_path, rows, name=f"part-1-{number}")
+    write(tmp_path, part([HOUR + 2], request=pa.array(["b"]), rms=pa.array([0.5])), name="part-2")
+    write(tmp_path, part([HOUR + 3]), name="part-3")
+    write(tmp_path, part([HOUR + 3]), name="part-4")
+    found = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60)
+    # Two like rows of one request, one question asked twice, and rows that have no name all stay.
+    assert found.table.column("request").to_pylist() == ["a", "a", "b", "b", None, None]
+    assert told(found) == {"duplicate": 6}
+    assert "6 records stood there twice" in found.remarks[0].reason
+
+
+def test_records_of_another_hour_and_of_the_future_are_named(tmp_path: Path) -> None:
+    write(tmp_path, part([HOUR + 1, HOUR - 5, HOUR + 4000]))
+    write(tmp_path, part([HOUR + 100_000, HOUR + 100_001]), hour="hour=2026112205")
+    found = read_records(tmp_path, "grid", since=HOUR - 60, until=HOUR + 60, now=HOUR + 60)
+    assert found.table.num_rows == 2
+    assert told(found) == {"future": 3, "misplaced": 2}
+    quiet = read_records(tmp_path, "grid", since=HOUR - 60, until=HOUR + 60)
+    assert told(quiet) == {"misplaced": 2}
+
+
+def test_columns_that_nobody_knows_and_records_that_were_lost_are_named(tmp_path: Path) -> None:
+    table = part([HOUR + 1]).append_column("mood", pa.array(["good"]))
+    write(tmp_path, table.replace_schema_metadata({DROPPED: "7"}))
+    found = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60)
+    assert found.table.schema == PREDICTION_SCHEMA
+    assert told(found) == {"dropped": 7, "unknown columns": 0}
+    assert "mood" in found.remarks[1].reason
+
+
+def test_columns_of_any_type_end_no_reading(tmp_path: Path) -> None:
+    odd = part([HOUR + 1], shadow=pa.array(["perhaps"]), request=pa.array([[1, 2]]))
+    write(tmp_path, odd)
+    write(tmp_path, odd, name="part-1-2")
+    write(tmp_path, pa.table({"at": ["noon"]}), name="part-1-3")
+    found = read_records(tmp_path, "grid", since=HOUR, until=HOUR + 60)
+    assert found.table.num_rows == 2
+    assert [item.columns for item in found.absent] == [("request", "shadow")]
+    assert [item.reason for item in found.skipped] == ["its column `at` holds no times"]
+
+
+def test_texts_are_no_categories() -> None:
+    assert not {"text", "input_text", "redacted"} & set(categorical_columns(PREDICTION_SCHEMA))

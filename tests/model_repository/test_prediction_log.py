@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -11,9 +13,6 @@ import pytest
 
 from model_repository.programs.common import prediction_log
 from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA, PredictionLog
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NOON = 1_800_000_000.0
 
@@ -102,7 +101,7 @@ def test_full_queue_drops_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(PredictionLog, "_write", slow)
     log = PredictionLog(tmp_path, "grid", 1, "v", capacity=10, flush_rows=1, flush_s=0.01)
     log.append({"at": NOON})
-    wait_for(log._queue.empty)
+    wait_for(lambda: not log._waiting)
     started = time.monotonic()
     for _ in range(1000):
         log.append({"at": NOON})
@@ -145,3 +144,76 @@ def test_fields_of_the_schema() -> None:
         "release",
         "variant",
     ]
+
+
+ASKED = {"text": "write to anna@example.com", "input_text": "my number is 0912 345 678"}
+
+
+def test_texts_are_written_redacted_where_the_policy_keeps_them(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "grid", 1, "v", keeps_text=True)
+    log.append({"at": NOON, **ASKED})
+    log.append({"at": NOON + 1, "text": "bin blue at f two now"})
+    log.append({"at": NOON + 2, "error": "waveform is empty"})
+    log.close()
+    first, second, third = read(tmp_path)
+    assert first["text"] == "write to <EMAIL_ADDRESS>"
+    assert first["input_text"] == "my number is <PHONE_NUMBER>"
+    assert json.loads(first["redacted"]) == {"EMAIL_ADDRESS": 1, "PHONE_NUMBER": 1}
+    assert (second["text"], second["input_text"]) == ("bin blue at f two now", None)
+    assert json.loads(second["redacted"]) == {}
+    assert (third["text"], third["redacted"]) == (None, None)
+
+
+def test_no_text_is_written_where_nobody_asked_for_it(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "grid", 1, "v")
+    log.append({"at": NOON, **ASKED})
+    log.close()
+    (row,) = read(tmp_path)
+    assert (row["text"], row["input_text"], row["redacted"]) == (None, None, None)
+    assert not any(b"anna" in path.read_bytes() for path in tmp_path.rglob("*.parquet"))
+
+
+def test_a_text_that_cannot_be_redacted_is_not_written_and_counted(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "grid", 1, "v", keeps_text=True)
+    log.append({"at": NOON, "text": "anna@example.com " * 2000, "input_text": "hello"})
+    log.close()
+    (row,) = read(tmp_path)
+    assert (row["text"], row["input_text"]) == (None, "hello")
+    assert json.loads(row["redacted"]) == {"FAILED": 1}
+    assert log.redactions_failed == 1
+
+
+def test_the_next_part_says_how_many_were_lost_before_it(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "grid", 1, "v", flush_s=0.01)
+    for rms in ("loud", "louder", 0.5, 0.6):
+        log.append({"at": NOON, "rms": rms})
+        wait_for(lambda: log.dropped == 2 or not log._waiting)
+        time.sleep(0.05)
+    log.close()
+    lost = [
+        int(pq.read_schema(path).metadata[prediction_log.DROPPED])
+        for path in sorted(tmp_path.rglob("*.parquet"))
+    ]
+    assert sum(lost) == log.dropped == 2
+    assert len(read(tmp_path)) == 2
+
+
+def test_a_folder_that_goes_just_then_costs_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A merge takes an hour's empty folder away between its making and the part's."""
+    make = Path.mkdir
+    gone: list[Path] = []
+
+    def make_and_lose(self: Path, *arguments: Any, **named: Any) -> None:
+        make(self, *arguments, **named)
+        if self.name.startswith("hour=") and not gone:
+            gone.append(self)
+            self.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", make_and_lose)
+    log = PredictionLog(tmp_path, "grid", 1, "v")
+    log.append({"at": NOON})
+    log.close()
+    assert gone
+    assert (len(read(tmp_path)), log.dropped) == (1, 0)

@@ -6,7 +6,8 @@ import pytest
 from model_repository.programs.common import audio
 from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA
 from model_repository.programs.common.quality import describe_text
-from model_repository.programs.common.records import is_probe, record
+from model_repository.programs.common.records import is_probe, record, texts_of
+from model_repository.programs.common.redaction import LONGEST_CHARS
 
 SOUND = (0.1 * np.random.default_rng(0).standard_normal(8_000)).astype(np.float32)
 HEARD = audio.describe(SOUND, 16_000)
@@ -17,7 +18,7 @@ OF_OTHER_KINDS |= {"language", "script", "unknown_token_rate"}
 
 def test_record_has_every_field_of_the_schema() -> None:
     found = record(HEARD, ANSWER, {}, at=5.0, latency_ms=3.0)
-    given_by_the_log = {"model", "release", "variant", "error"}
+    given_by_the_log = {"model", "release", "variant", "error", "text", "input_text", "redacted"}
     assert found.keys() == set(PREDICTION_SCHEMA.names) - given_by_the_log - OF_OTHER_KINDS
     assert found["duration_s"] == 0.5
     assert found["chars_per_s"] == 24
@@ -70,3 +71,32 @@ def test_nobody_at_the_front_door_only_looks() -> None:
     assert is_probe({"x-sluice-probe": True})
     assert not is_probe({"x-sluice-probe": True, "x-sluice-shadow": "0"})
     assert not is_probe({})
+
+
+def test_texts_are_those_that_the_request_had() -> None:
+    asked = np.array(["xin chào".encode()], dtype=object)
+    assert texts_of(asked, {"translation": "hello", "token_count": 1}) == {
+        "input_text": "xin chào",
+        "text": "hello",
+    }
+    assert texts_of(asked, {}) == {"input_text": "xin chào"}
+    endless = texts_of(np.array(["ệ".encode() * 10**6], dtype=object), {})["input_text"]
+    assert LONGEST_CHARS < len(endless) < 10**5
+    assert texts_of(SOUND, {"transcript": "bin blue"}) == {"text": "bin blue"}
+    assert texts_of(SOUND, {"cleaned": SOUND}) == {}
+
+
+@pytest.mark.parametrize(
+    ("sound", "is_heard"),
+    [
+        ([1e30] * 400, False),
+        ([np.nan] * 700, False),
+        ([np.inf, -np.inf] * 400, False),
+        ([9e3] * 1000, True),
+        ([0.0] * 999 + [1.1e4], False),
+        ([-np.inf], False),
+    ],
+)
+def test_what_cannot_be_heard_has_no_level(sound: list[float], is_heard: bool) -> None:
+    found = audio.describe(np.array(sound, np.float32), 16_000)
+    assert ("rms" in found) == is_heard

@@ -63,7 +63,7 @@ def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(
     )
     assert refusal("[servings]\nport = 1\n") == (
         "sluice.toml:1: unknown key servings; did you mean serving? "
-        "allowed here: evaluation, journal, notifications, serving, telemetry, tracking"
+        "allowed here: evaluation, journal, notifications, records, serving, telemetry, tracking"
     )
 
 
@@ -163,7 +163,7 @@ def test_a_wrong_override_names_the_variable(
     monkeypatch.setenv("SLUICE_SERVNG__PORT", "1")
     assert refusal("") == (
         "environment variable SLUICE_SERVNG__PORT: there is no section 'servng'; "
-        "allowed: evaluation, notifications, serving, journal, telemetry, tracking"
+        "allowed: evaluation, notifications, records, serving, journal, telemetry, tracking"
     )
 
 
@@ -236,3 +236,13 @@ def test_the_line_of_a_key_is_where_its_statement_begins(
     assert line_of(text, ("t", "b")) == before + between + 3 + 3 * several
     assert line_of(text, ("t", "absent")) == before + 1
     assert line_of(text, ("absent",)) == 1
+
+
+def test_records_are_kept_here_and_for_ever_unless_it_says_so(
+    load: Callable[[str], WorkspaceSettings], refusal: Callable[[str], str]
+) -> None:
+    assert (load("").records.archive, load("").records.keep_days) == ("", 0)
+    told = load("[records]\narchive = 's3://speech/log'\nkeep_days = 30\n").records
+    assert (told.archive, told.keep_days) == ("s3://speech/log", 30)
+    assert "sluice.toml:2: records.archive" in refusal("[records]\narchive = 'ftp://a'\n")
+    assert "sluice.toml:2: records.keep_days" in refusal("[records]\nkeep_days = -1\n")

@@ -110,3 +110,19 @@ def test_columns_are_the_schemas() -> None:
 def test_a_log_without_records_is_broken() -> None:
     (found,) = check_predictions_contract(records(0), PREDICTION_SCHEMA).broken
     assert found.meaning == "the log holds a record"
+
+
+def test_what_was_redacted_is_counts_and_times_end_with_the_import() -> None:
+    latest = datetime(2026, 1, 1, tzinfo=UTC)
+    for redacted in ("{}", '{"URL": 1}', '{"EMAIL_ADDRESS": 2, "URL": 10}'):
+        table = records(redacted=redacted)
+        assert check_predictions_contract(table, PREDICTION_SCHEMA, latest=latest).passed
+    broken: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"redacted": '{"URL": "http://a.example"}'}, "redacted"),
+        ({"at": datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)}, "at in seconds"),
+        ({"at": datetime(1999, 1, 1, tzinfo=UTC)}, "at in seconds"),
+    )
+    for changes, column in broken:
+        report = check_predictions_contract(records(**changes), PREDICTION_SCHEMA, latest=latest)
+        (found,) = report.broken
+        assert (found.column, found.failing) == (column, ("2",))

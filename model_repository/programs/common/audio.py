@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,9 +61,14 @@ def refusal(
 def describe(waveform: NDArray[np.float32], rate: int) -> dict[str, Any]:
     """The prediction log's fields of a waveform [n]; only its length when it cannot be heard."""
     fields: dict[str, Any] = {"sample_rate": rate, "duration_s": waveform.size / rate}
-    if not waveform.size or not np.isfinite(waveform).all() or np.abs(waveform).max() > _LOUDEST:
+    if not waveform.size:
         return fields
-    sound = measure(waveform, rate)
+    energies, rest = _energies(waveform, rate)
+    # No sample is louder than its frame. A comparison with NaN is false.
+    quiet_enough = max(energies.max(), rest) <= _LOUDEST**2
+    if not quiet_enough and not (waveform.min() >= -_LOUDEST and waveform.max() <= _LOUDEST):
+        return fields
+    sound = _level(energies, rest, waveform.size, rate)
     return fields | {
         "rms": sound.rms,
         "speech_ratio": sound.speech_ratio,
@@ -73,11 +78,40 @@ def describe(waveform: NDArray[np.float32], rate: int) -> dict[str, Any]:
 
 def measure(waveform: NDArray[np.float32], rate: int) -> Sound:
     """Level, share of speech and signal-to-noise ratio of float32 [n], n >= 1."""
-    squared = np.square(waveform)
-    rms = float(np.sqrt(squared.mean(dtype=np.float64)))
-    width = min(int(_FRAME_S * rate), squared.size)
-    frames = squared[: squared.size // width * width].reshape(-1, width).mean(axis=1)
-    levels = 10 * np.log10(np.maximum(frames, 10 ** (_SILENCE_DB / 10)))
-    quiet, loud = np.percentile(levels, (10, 90))
-    heard = (levels > loud - 30) & (levels > quiet + 6) & (levels > _SILENCE_DB)
-    return Sound(rms, float(heard.mean()), float(loud - quiet))
+    return _level(*_energies(waveform, rate), waveform.size, rate)
+
+
+def _energies(waveform: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float32], float]:
+    """Sums of squares: of each whole frame, and of what is left at the end.
+
+    Every recorded request waits for this, so its samples are read once.
+    """
+    width = _width(waveform.size, rate)
+    whole = waveform.size // width * width
+    frames, rest = waveform[:whole].reshape(-1, width), waveform[whole:]
+    return np.einsum("ij,ij->i", frames, frames), float(np.einsum("i,i->", rest, rest))
+
+
+def _level(energies: NDArray[np.float32], rest: float, size: int, rate: int) -> Sound:
+    rms = float(np.sqrt((energies.sum(dtype=np.float64) + rest) / size))
+    powers = energies / np.float32(_width(size, rate))
+    levels = 10 * np.log10(np.maximum(powers, 10 ** (_SILENCE_DB / 10)))
+    quiet, loud = _quantiles(levels, (0.1, 0.9))
+    heard = levels > max(loud - 30, quiet + 6, _SILENCE_DB)
+    return Sound(rms, float(heard.mean()), loud - quiet)
+
+
+def _width(size: int, rate: int) -> int:
+    """Samples of a frame; a shorter sound is one."""
+    return min(int(_FRAME_S * rate), size)
+
+
+def _quantiles(values: NDArray[np.float32], shares: Sequence[float]) -> list[float]:
+    """Linear between neighbours, as NumPy's own, which take ten times as long for so few."""
+    ordered, found = np.sort(values), []
+    for share in shares:
+        place = share * (ordered.size - 1)
+        low = int(place)
+        high = min(low + 1, ordered.size - 1)
+        found.append(float(ordered[low] + (ordered[high] - ordered[low]) * (place - low)))
+    return found

@@ -19,7 +19,7 @@ import triton_python_backend_utils as pb_utils
 from .answers import Answerer, Outcome, Settings
 from .devices import Devices
 from .network import connect
-from .records import is_probe, record
+from .records import LOG_TEXT, REDACTED, is_probe, record, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,8 +64,13 @@ class Program:
         if root := os.environ.get("SLUICE_PREDICTION_LOG"):
             from .prediction_log import PredictionLog
 
-            name, variant = args["model_name"], parameters["variant"]
-            self._log = PredictionLog(Path(root), name, release, variant)
+            self._log = PredictionLog(
+                Path(root),
+                args["model_name"],
+                release,
+                parameters["variant"],
+                keeps_text=parameters.get(_OPTION + LOG_TEXT) == REDACTED,
+            )
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request, in order. A request may itself hold several rows."""
@@ -110,15 +115,16 @@ class Program:
             if is_probe(call.parameters):
                 continue
             for row, outcome in call.rows_and_outcomes():
-                self._log.append(
-                    record(
-                        self._answerer.describe(row),
-                        outcome if isinstance(outcome, str) else outcome.record,
-                        call.parameters,
-                        at=at,
-                        latency_ms=latency_ms,
-                    )
+                fields = record(
+                    self._answerer.describe(row),
+                    outcome if isinstance(outcome, str) else outcome.record,
+                    call.parameters,
+                    at=at,
+                    latency_ms=latency_ms,
                 )
+                if self._log.keeps_text:
+                    fields |= texts_of(row, {} if isinstance(outcome, str) else outcome.outputs)
+                self._log.append(fields)
 
 
 class _Call:

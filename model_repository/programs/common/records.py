@@ -20,6 +20,14 @@ MARK = "x-sluice-shadow"
 """The front door's header: a request that the weights sent here, a copy, or one that was pinned."""
 WEIGHED, COPIED, PINNED = "0", "1", "pinned"
 
+LOG_TEXT, REDACTED = "log_text", "redacted"
+"""An option of a release's configuration, and its value where the policy keeps texts."""
+_ANSWERS = ("transcript", "translation", "completion")
+"""The outputs that are an answer's text, by the interfaces of the kinds."""
+
+_MOST_BYTES = 1 << 17
+"""Of a text that waits for the log: what is cut here is longer than what redaction takes."""
+
 
 def is_probe(parameters: Mapping[str, Any]) -> bool:
     """Whether somebody only looks. Callers of the front door do not, whatever they say."""
@@ -52,6 +60,20 @@ def record(
     if "length_chars" in answer and fields.get("duration_s"):
         fields["chars_per_s"] = answer["length_chars"] / fields["duration_s"]
     return {**fields, **answer}
+
+
+def texts_of(question: Any, outputs: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of a request, for a log that redacts them: only those that it had.
+
+    `question` is a row as Triton handed it in, of bytes where a text was asked; `outputs` are the
+    answer's, empty when it was refused.
+    """
+    found = {}
+    if question.dtype == object:
+        found["input_text"] = bytes(question[0][:_MOST_BYTES]).decode(errors="replace")
+    if answer := next((outputs[name] for name in _ANSWERS if name in outputs), None):
+        found["text"] = answer
+    return found
 
 
 def _text(parameters: Mapping[str, Any], name: str) -> str:

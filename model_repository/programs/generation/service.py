@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 class Service:
     """Loads the variant in `folder`, and answers from its making to `close`.
 
-    `log` takes prediction records, `report` faults of the engine; `each_turn` is called by one
-    thread, several times a second, with what was done so far.
+    `log` takes prediction records, with the texts where it `keeps_text`, `report` faults of the
+    engine; `each_turn` is called by one thread, several times a second, with what was done so far.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts' own, named by the one caller
         self,
         folder: Path,
         *,
@@ -47,12 +47,13 @@ class Service:
         log: Log | None,
         report: Callable[[Exception], None],
         each_turn: Callable[[Scheduler[Any]], None],
+        keeps_text: bool = False,
     ) -> None:
         self._rules, self._vocabulary = Rules.load(folder), load_vocabulary(folder)
         engine = load_engine(folder, threads, device)
         warm_up(engine, self._rules, self._vocabulary, bounds.max_live)
         self.execution_devices = engine.execution_devices
-        self._log, self._report = log, report
+        self._log, self._report, self._keeps_text = log, report, keeps_text
         texts = Texts(self._vocabulary.decode, self._rules.stop)
         scheduler: Scheduler[Any] = Scheduler(
             engine, self._rules, bounds, is_stopped=texts.is_stopped, report=report
@@ -80,6 +81,8 @@ class Service:
             call.fail("INVALID_ARG", sound.reason)
             return
         call.asked = {"input_chars": len(sound), "script": script_of(sound)}
+        if self._keeps_text:
+            call.asked["input_text"] = sound
         question = ask(sound, parameters, self._rules, self._vocabulary.encode)
         if isinstance(question, Refused):
             call.fail("INVALID_ARG", question.reason)
@@ -115,6 +118,8 @@ class _Recorded(Channel):
                 entropy=self.job.progress.entropy,
                 fallback=self.job.is_cut_off,
             )
+            if "input_text" in self.asked:
+                about["text"] = answer.text
             self._record(about)
         self._channel.send(answer)
 

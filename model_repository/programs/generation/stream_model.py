@@ -40,7 +40,7 @@ class TritonPythonModel:
             for output in config["output"]
         }
         self._answer = parameters["answer"]
-        self._log = _prediction_log(model, release, parameters["variant"])
+        self._log = _prediction_log(model, release, parameters)
         self._metrics: _Metrics | None = None
         self._service = Service(
             Path(__file__).resolve().parent / "variant",
@@ -51,6 +51,7 @@ class TritonPythonModel:
                 int(parameters.get("option.max_waiting", Bounds.max_waiting)),
             ),
             log=self._log and self._log.append,
+            keeps_text=bool(self._log and self._log.keeps_text),
             report=_report,
             each_turn=self._tell,
         )
@@ -174,10 +175,13 @@ def _report(error: Exception) -> None:
     pb_utils.Logger.log_error(f"the engine failed: {type(error).__name__}: {error}")
 
 
-def _prediction_log(model: str, release: str, variant: str) -> Any:
+def _prediction_log(model: str, release: str, parameters: dict[str, str]) -> Any:
     root = os.environ.get("SLUICE_PREDICTION_LOG")
     if not root:
         return None
     from serving.common.prediction_log import PredictionLog
+    from serving.common.records import LOG_TEXT, REDACTED
 
-    return PredictionLog(Path(root), model, int(release), variant)
+    keeps_text = parameters.get(f"option.{LOG_TEXT}") == REDACTED
+    variant = parameters["variant"]
+    return PredictionLog(Path(root), model, int(release), variant, keeps_text=keeps_text)
