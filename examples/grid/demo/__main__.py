@@ -1,4 +1,4 @@
-"""The demo: a trained Whisper from a folder to live traffic on Triton, and back, in five acts.
+"""The demo: a trained Whisper from a folder to live traffic on Triton, and back, in seven acts.
 
 Run by `make demo`. Everything it does is a `sluice` command that you could type; it prints each.
 Leaves `build/demo/` (a page, a summary, the workspace) and nothing running, also on Ctrl-C.
@@ -13,11 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from acts import MODEL, Story, play
+from acts import MODEL, Story
 from client import Client
 from commands import CommandFailedError, Sluice
 from figures import summarise
 from page import write_page
+from play import play
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 BUILD = CHECKOUT / "build" / "demo"
@@ -61,9 +62,11 @@ def _take_down(sluice: Sluice, client: Client) -> None:
 
 
 def _holds(summary: dict) -> bool:
-    """Whether the demo showed what it says: no request lost, every transcript right."""
+    """Whether the demo showed what it says: no request lost, every transcript and finding right."""
     requests = summary["requests"]
-    return requests["failed"] == 0 and requests["wrong"] == 0
+    findings = [found["finding"] for found in summary["drift"]]
+    lost = requests["failed"] or requests["wrong"]
+    return not lost and findings == ["data", "model"]
 
 
 def _tell(summary: dict) -> None:
@@ -88,6 +91,10 @@ def _tell(summary: dict) -> None:
         f"({rollback['first_bad_to_decision_requests']} requests), "
         f"decision to last bad answer {rollback['decision_to_last_bad_ms']:.0f} ms"
     )
+    for found in summary["drift"]:
+        back = found["rolled_back_to"]
+        did = f"back to release {back}" if back else "nothing was moved"
+        print(f"drift: {found['finding']} ({found['pairs']} pairs): {did}")
     print(f"promotion overhead: {summary['promotion_overhead_s']:.1f} s")
     print(f"page: {BUILD / 'index.html'}\nsummary: {BUILD / 'summary.json'}")
 

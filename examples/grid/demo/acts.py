@@ -1,10 +1,12 @@
-"""The five acts, as commands."""
+"""The acts up to the one that the canary ends, and the last, as commands."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from client import Traffic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,12 +24,18 @@ class Story:
     sluice: Sluice
     client: Client
     grid: Path
+    address: str = ""
+    """Of the front door, `host:port`."""
     acts: list[tuple[float, str]] = field(default_factory=list)
     """(epoch seconds, title) of each act."""
     gates: list[dict[str, Any]] = field(default_factory=list)
     expected: dict[int, dict[str, str]] = field(default_factory=dict)
     """Release -> utterance -> the transcript it gave when it was scored offline."""
     promotions: dict[int, dict[str, Any]] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    """What each drift watch found, with when it began and ended (epoch seconds)."""
+    unanswerable: list[tuple[float, float]] = field(default_factory=list)
+    """When live traffic met a release that cannot answer all of it."""
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def act(self, title: str) -> None:
@@ -35,20 +43,9 @@ class Story:
         self.acts.append((time.time(), title))
         print(f"\n== Act {len(self.acts)}: {title}", flush=True)
 
-
-def play(story: Story) -> None:
-    """All five acts, on a new workspace."""
-    sluice = story.sluice
-    evaluation = str(story.grid / "data" / "evaluation")
-    sluice("init", str(sluice.workspace), "--model", MODEL, "--dataset", evaluation)
-    sluice("up")
-    go_live(story)
-    improve(story)
-    refuse(story)
-    survive(story)
-    go_back(story)
-    story.history = sluice("history", MODEL, "--all", "--limit", "100000")
-    story.client.stop()
+    def send(self, traffic: Traffic) -> None:
+        """Send this traffic from now on."""
+        self.client.start(self.address, MODEL, self.grid / "data" / "live", traffic)
 
 
 def go_live(story: Story) -> None:
@@ -57,8 +54,8 @@ def go_live(story: Story) -> None:
     story.sluice("register", MODEL, str(story.grid / "models" / "whisper-grid"))
     story.sluice("convert", MODEL)
     release_variant(story, "openvino-fp16")
-    address = story.sluice("status")["addresses"]["front door"]
-    story.client.start(address, MODEL, story.grid / "data" / "live")
+    story.address = story.sluice("status")["addresses"]["front door"]
+    story.send(Traffic())
 
 
 def improve(story: Story) -> None:
@@ -84,9 +81,9 @@ def survive(story: Story) -> None:
 
 
 def go_back(story: Story) -> None:
-    """Act 5: a person goes back."""
+    """Act 7: a person goes back."""
     story.act("a person rolls back by hand")
-    story.sluice("rollback", MODEL, "--to", "1", "--reason", "act 5: because we can")
+    story.sluice("rollback", MODEL, "--to", "1", "--reason", "act 7: because we can")
     time.sleep(5)
 
 

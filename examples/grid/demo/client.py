@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import wave
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,32 @@ SESSIONS = 200
 TIMEOUT_S = 10.0
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """What the stream is made of."""
+
+    slow_share: float | None = None
+    """The part of the requests that are slow talkers'; None: as many as the set has."""
+    noise_db: float | None = None
+    """White noise is added at this ratio of signal to noise; None: none."""
+    requests_a_session: int | None = None
+    """None: the requests of 200 sessions that come again and again."""
+
+
 class Client:
     """Starts and stops the traffic, and reads its record."""
 
     def __init__(self, record: Path) -> None:
         self.record = record
         self._process: subprocess.Popen[bytes] | None = None
+        self._runs = 0
 
-    def start(self, address: str, model: str, dataset: Path) -> None:
-        """Begin the stream; it ends by `stop`."""
+    def start(self, address: str, model: str, dataset: Path, traffic: Traffic = Traffic()) -> None:
+        """Begin the stream, in place of the one before; it ends by `stop`."""
+        self.stop()
+        self._runs += 1
         command = [sys.executable, __file__, address, model, str(dataset), str(self.record)]
+        command += [f"run-{self._runs}", json.dumps(asdict(traffic))]
         # Its own session: Ctrl-C stops the demo, which then stops the stream.
         self._process = subprocess.Popen(command, start_new_session=True)
 
@@ -64,17 +80,36 @@ class Clip:
 
     id: str
     samples: np.ndarray
+    slow: bool
 
 
-def load_clips(dataset: Path) -> list[Clip]:
-    """Every utterance of a dataset folder."""
-    clips = []
+def load_clips(dataset: Path, noise_db: float | None) -> list[Clip]:
+    """Every utterance of a dataset folder, with noise added where it is asked for."""
+    clips, random = [], np.random.default_rng(1)
     for line in (dataset / "manifest.jsonl").read_text().splitlines():
         row = json.loads(line)
         with wave.open(str(dataset / row["audio_filepath"])) as file:
             pcm = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
-        clips.append(Clip(row["id"], (pcm.astype(np.float32) / 32768.0)[None, :]))
+        samples = pcm.astype(np.float32) / 32768.0
+        if noise_db is not None:
+            loud = np.sqrt(np.mean(samples**2)) / 10 ** (noise_db / 20)
+            samples = samples + random.normal(0, loud, len(samples)).astype(np.float32)
+            samples /= max(1.0, float(np.abs(samples).max()))
+        clips.append(Clip(row["id"], samples[None, :], row["rate"] == "slow"))
     return clips
+
+
+def in_turn(clips: list[Clip], slow_share: float | None) -> list[Clip]:
+    """The clips in the order in which they are sent, over and over."""
+    if slow_share is None:
+        return clips
+    slow, others = ([one for one in clips if one.slow is kind] for kind in (True, False))
+    random = np.random.default_rng(2)
+    drawn = random.random(len(clips)) < slow_share
+    return [
+        slow[place % len(slow)] if is_slow else others[place % len(others)]
+        for place, is_slow in enumerate(drawn)
+    ]
 
 
 async def ask_http(client: Any, model: str, clip: Clip, headers: dict[str, str]) -> tuple[int, str]:
@@ -99,7 +134,9 @@ async def ask_grpc(client: Any, model: str, clip: Clip, headers: dict[str, str])
     return release, result.as_numpy("transcript").reshape(-1)[0].decode()
 
 
-async def stream(address: str, model: str, clips: list[Clip], record: Path) -> None:
+async def stream(
+    address: str, model: str, clips: list[Clip], record: Path, run: str, traffic: Traffic
+) -> None:
     """Send at a steady rate until SIGTERM; the slow answer of one does not delay the next."""
     import tritonclient.grpc.aio as grpc_client
     import tritonclient.http.aio as http_client
@@ -117,8 +154,11 @@ async def stream(address: str, model: str, clips: list[Clip], record: Path) -> N
                 ("grpc", ask_grpc, grpc) if number % 2 else ("http", ask_http, http)
             )
             session = f"session-{number % SESSIONS}"
-            headers = {"x-session-id": session, "x-request-id": f"demo-{number}"}
+            if traffic.requests_a_session:
+                session = f"{run}-session-{number // traffic.requests_a_session}"
+            headers = {"x-session-id": session, "x-request-id": f"demo-{run}-{number}"}
             row = {"protocol": protocol, "session": session, "utterance": clip.id}
+            row |= {"noisy": traffic.noise_db is not None}
             row |= {"sent": time.time(), "release": None, "text": None, "error": None}
             try:
                 row["release"], row["text"] = await asyncio.wait_for(
@@ -145,9 +185,9 @@ async def stream(address: str, model: str, clips: list[Clip], record: Path) -> N
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    for name in ("address", "model", "dataset", "record"):
+    for name in ("address", "model", "dataset", "record", "run", "traffic"):
         parser.add_argument(name)
     given = parser.parse_args()
-    asyncio.run(
-        stream(given.address, given.model, load_clips(Path(given.dataset)), Path(given.record))
-    )
+    asked = Traffic(**json.loads(given.traffic))
+    sent = in_turn(load_clips(Path(given.dataset), asked.noise_db), asked.slow_share)
+    asyncio.run(stream(given.address, given.model, sent, Path(given.record), given.run, asked))

@@ -16,6 +16,7 @@ def summarise(story: Story, records: list[Record], *, seconds: float) -> dict[st
     """Everything that `summary.json` holds."""
     faulty = faulty_release(story)
     own = [record for record in records if is_faulty_answer(story, record, faulty)]
+    seen = [record for record in own if record["answered"] <= rollout_times(story, faulty)[1] + 1.0]
     failed = [record for record in records if record["error"] and record not in own]
     return {
         "seconds": round(seconds, 1),
@@ -30,7 +31,8 @@ def summarise(story: Story, records: list[Record], *, seconds: float) -> dict[st
             },
             "failures": [record["error"] for record in failed[:10]],
         },
-        "rollback": rollback_figures(story, records, own, faulty),
+        "rollback": rollback_figures(story, records, seen, faulty),
+        "drift": [drift_figures(story, found) for found in story.findings],
         "releases": [*release_rows(story, records), *refused_rows(story)],
         "promotion_overhead_s": promotion_overhead(story, 2)["overhead_s"],
         "promotion_breakdown": promotion_overhead(story, 2),
@@ -48,17 +50,18 @@ def faulty_release(story: Story) -> int:
 
 def is_faulty_answer(story: Story, record: Record, faulty: int) -> bool:
     """Whether an error is the faulty release's own: an utterance that it cannot answer, in time."""
-    began, ended = rollout_times(story, faulty)
-    return (
-        bool(record["error"])
-        and record["utterance"] not in story.expected[faulty]
-        and began <= record["answered"] <= ended + 1.0
-    )
+    if not record["error"] or record["utterance"] in story.expected[faulty]:
+        return False
+    times = [rollout_times(story, faulty), *story.unanswerable]
+    return any(began <= record["answered"] <= ended + 1.0 for began, ended in times)
 
 
 def is_wrong(story: Story, record: Record) -> bool:
-    """Whether an answer differs from what the release gave when it was scored offline."""
-    if record["error"]:
+    """Whether an answer differs from what the release gave when it was scored offline.
+
+    Nobody scored the utterances with the noise of act 5.
+    """
+    if record["error"] or record["noisy"]:
         return False
     return record["text"] != story.expected.get(record["release"], {}).get(record["utterance"])
 
@@ -94,12 +97,18 @@ def decision_time(story: Story, release: int) -> float:
     )
 
 
+def rollout_answers(story: Story, records: list[Record], release: int) -> list[Record]:
+    """What `release` answered well before its first rollout was over."""
+    over = rollout_times(story, release)[1] + 1.0
+    return [one for one in records if one["release"] == release and one["answered"] <= over]
+
+
 def rollback_figures(
     story: Story, records: list[Record], own: list[Record], faulty: int
 ) -> dict[str, Any]:
     """How fast the fault was seen, and how fast it was gone."""
     decided = decision_time(story, faulty)
-    answered = [r for r in records if r["release"] == faulty] + own
+    answered = [*rollout_answers(story, records, faulty), *own]
     first_bad = min(record["answered"] for record in own)
     late = [record for record in answered if record["answered"] > decided]
     last = max((record["answered"] for record in late), default=decided)
@@ -112,6 +121,30 @@ def rollback_figures(
         "decision_to_last_bad_ms": round((last - decided) * 1000, 1),
         "decision_to_last_bad_sent_ms": round(max(last_sent - decided, 0.0) * 1000, 1),
         "in_flight_at_decision": sum(record["sent"] <= decided for record in late),
+    }
+
+
+def drift_figures(story: Story, found: Record) -> dict[str, Any]:
+    """What one watch found, and how long going back took once the evidence was there."""
+    entries = [e for e in story.history if found["began"] <= e["at"] <= found["ended"]]
+    evidence = next((e["at"] for e in entries if e["kind"] == "skip-requested"), None)
+    asked = [e["at"] for e in entries if e["kind"] == "drift-rollback-requested"]
+    back = [
+        e["at"]
+        for e in entries
+        if asked and e["at"] >= asked[0] and e["kind"] == "effect-confirmed"
+    ]
+    attribution = found["attribution"]
+    return {
+        "verdict": found["verdict"],
+        "alarm": found["reason"],
+        "finding": found["finding"],
+        "reason": attribution["reason"],
+        "pairs": attribution["pairs"],
+        "e_value": attribution["e_value"],
+        "rolled_back_to": attribution["rolled_back_to"],
+        "evidence_to_route_s": round(back[0] - evidence, 3) if back and evidence else None,
+        "seconds": round(found["ended"] - found["began"], 1),
     }
 
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
-from figures import decision_time, faulty_release, is_faulty_answer
+from figures import (
+    decision_time,
+    faulty_release,
+    is_faulty_answer,
+    rollout_answers,
+    rollout_times,
+)
 
 if TYPE_CHECKING:
     from acts import Story
@@ -77,8 +83,10 @@ def chart(story: Story, records: list[dict[str, Any]]) -> dict[str, Any]:
 def zoom(story: Story, records: list[dict[str, Any]]) -> dict[str, Any]:
     """Every answer of the faulty release while it was in the route, as places along the width."""
     faulty = faulty_release(story)
+    over = rollout_times(story, faulty)[1] + 1.0
     bad = [r["answered"] for r in records if is_faulty_answer(story, r, faulty)]
-    good = [r["answered"] for r in records if r["release"] == faulty]
+    bad = [at for at in bad if at <= over]
+    good = [r["answered"] for r in rollout_answers(story, records, faulty)]
     decided = decision_time(story, faulty)
     begun, ended = min(good + bad), max([decided, *good, *bad]) + 0.5
     seconds = ended - begun
