@@ -56,6 +56,9 @@ def main() -> None:
     parser.add_argument("--converted", type=Path, help="folder of the variant; default: made here")
     parser.add_argument("--layers", type=int, help="of Whisper; default: the example's own 2")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "--instances", type=int, default=1, help="of the served model; they share the threads"
+    )
     arguments = parser.parse_args()
     silence()
     model, evaluation, variant = EXAMPLES[arguments.kind]
@@ -67,21 +70,32 @@ def main() -> None:
         if arguments.layers:
             checkpoint = _deepened(checkpoint, work / "checkpoint", arguments.layers)
         source = arguments.converted or _convert(arguments.kind, checkpoint, variant)
-        result = _measure(arguments.kind, model, source, dataset, work, arguments.rounds)
+        result = _measure(arguments.kind, model, source, dataset, work, arguments)
     named = {"kind": arguments.kind, "variant": variant, "layers": arguments.layers}
     print(json.dumps(named | result))
 
 
 def _measure(
-    kind: str, model: str, source: Path, dataset: Dataset, work: Path, rounds: int
+    kind: str,
+    model: str,
+    source: Path,
+    dataset: Dataset,
+    work: Path,
+    arguments: argparse.Namespace,
 ) -> dict[str, Any]:
-    batching = Batching(max_batch_size=BATCH, threads=_cores(), options=kind_of(kind).defaults)
+    instances, threads = arguments.instances, max(1, _cores() // arguments.instances)
+    batching = Batching(
+        max_batch_size=BATCH,
+        threads=threads,
+        instances=instances,
+        options=kind_of(kind).defaults,
+    )
     repository = build_private(work / "repository", source, model, kind=kind, batching=batching)
     request = _bare_request(kind, model, repository, dataset, batching)
     sides: dict[str, list[float]] = {"gate": [], "bare": []}
     with PrivateRevision(repository, model, log=work / "triton.log") as revision:
         _gate_rps(revision, kind, model, dataset, batching)
-        for number in range(rounds):
+        for number in range(arguments.rounds):
             for side in sorted(sides, reverse=number % 2 == 1):
                 rps = (
                     _gate_rps(revision, kind, model, dataset, batching)
@@ -94,6 +108,7 @@ def _measure(
         "utterances": len(dataset.utterances),
         "batch": BATCH,
         "threads": batching.threads,
+        "instances": batching.instances,
         "in_flight": requests_in_flight(batching),
         "gate_rps": statistics.median(sides["gate"]),
         "bare_rps": statistics.median(sides["bare"]),
@@ -147,7 +162,7 @@ def _bare_request(
         "model": model,
         "serving": kind_of(kind).serving,
         "questions": str(path),
-        "threads": batching.threads,
+        "threads": _cores(),
         "batch": batching.max_batch_size,
         "seconds": BARE_SECONDS,
         "options": dict(batching.options),

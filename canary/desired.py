@@ -88,6 +88,8 @@ def _shifting(_: ModelServing, rollout: Rollout) -> Desired:
         load=(baseline, rollout.candidate),
         route=_divided(rollout, weight),
         spare=baseline,
+        # An experiment's way back is then a route alone.
+        alias=baseline if rollout.plan.returns else None,
     )
 
 

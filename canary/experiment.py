@@ -111,7 +111,8 @@ def latest_experiment(entries: Iterable[Entry], *, model: str = "") -> Experimen
     serving, found = ModelServing(model), None
     for entry in entries:
         serving = advance(serving, entry)
-        if serving.rollout is not None and serving.rollout.plan.returns:
+        rollout = serving.rollout
+        if rollout is not None and rollout.plan.returns and not rollout.plan.only_copies:
             found = serving.rollout
     if found is None:
         raise UserError(

@@ -72,8 +72,9 @@ class Step(_Table):
 class RolloutPlan(_Table):
     """How a candidate takes over from a baseline. A first release needs no steps and uses none.
 
-    With `ends_with` "return" it is the plan of an experiment: one step below 100 %, which ends
-    `hold_s` after the experiment began, and then everything goes back to the baseline.
+    With `ends_with` "return" it is the plan of an experiment: one step below 100 %, or one that
+    only copies, which ends `hold_s` after the experiment began, and then everything goes back to
+    the baseline.
     """
 
     steps: tuple[Step, ...] = (
@@ -131,7 +132,7 @@ class RolloutPlan(_Table):
     keep_previous: bool = True
     """Keep the release before the live one loaded after the rollout, so going back is instant."""
     ends_with: Literal["promote", "return"] = "promote"
-    """`return` is set by `sluice experiment` alone."""
+    """`return` is set by `sluice experiment` and `sluice drift attribute` alone."""
     compares: tuple[Metric, ...] = ()
     """What an experiment tells of, chosen before anything is seen."""
 
@@ -186,15 +187,18 @@ class RolloutPlan(_Table):
 
     def _only_compares(self) -> Self:
         step = self.steps[0] if len(self.steps) == 1 else Step(weight=100)
-        if not 0 < step.weight < 100 or not step.hold_s or step.manual:
+        if step.weight == 100 or not step.hold_s or step.manual:
             raise ValueError(
-                "an experiment has one step, with a weight from 1 to 99 and hold_s, its duration"
+                "an experiment has one step, with a weight from 1 to 99 or a shadow, and hold_s, "
+                "its duration"
             )
         return self
 
     @model_validator(mode="after")
     def _evidence_can_be_had(self) -> Self:
         shadowed = self.has_shadow
+        if self.only_copies:
+            return self
         if shadowed and not self.alpha_split.get("pairs"):
             raise ValueError("a shadow step is judged by `pairs`; give it a part of alpha_split")
         if math.isclose(self._split_in_use(), 0):
@@ -217,6 +221,11 @@ class RolloutPlan(_Table):
     def returns(self) -> bool:
         """Whether it is an experiment's, which promotes nothing."""
         return self.ends_with == "return"
+
+    @property
+    def only_copies(self) -> bool:
+        """Whether nothing but copies is ever sent: whoever asked for them counts the pairs."""
+        return self.returns and self.has_shadow
 
     @property
     def has_shadow(self) -> bool:

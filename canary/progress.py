@@ -76,7 +76,8 @@ def by_silence(case: Case) -> Decision:
     if plan.returns:
         # Nights without traffic are part of it, and nothing is to be decided.
         left = case.step.hold_s - (case.now - rollout.started_at)
-        return case.make(DecisionName.HOLD, f"experiment at {rollout.weight} %: {left:.0f} s left")
+        what = f"copying {case.step.shadow} %" if plan.only_copies else f"{rollout.weight} %"
+        return case.make(DecisionName.HOLD, f"experiment at {what}: {left:.0f} s left")
     if case.now - rollout.last_block_at >= plan.no_traffic_s:
         reason = f"too little traffic for {plan.no_traffic_s:g} s; {_missing(case)}"
         return case.make(DecisionName.PAUSE, reason, BY_TOO_LITTLE)

@@ -1,11 +1,15 @@
-"""`sluice drift check`, `show`, `ack`, `mute`, `unmute`, `clear`: none of them moves traffic."""
+"""`sluice drift`: looks, cases, and what people say of them.
+
+Only `attribute` and `watch` may move traffic, and only back, on evidence against the release.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli import drift_report_commands
 from cli.durations import seconds
 from cli.output import Output, OutputOption, emit, print_pairs, print_table
 from cli.session import ModelArgument, open_platform
@@ -20,16 +24,22 @@ if TYPE_CHECKING:
 _CASES_SHOWN = 5
 
 drift = typer.Typer(
-    no_args_is_help=True, help="Is the traffic, or are the answers, not as they were before?"
+    no_args_is_help=True,
+    help="Is the traffic, or are the answers, not as they were before? All commands take "
+    "`--output json`. Example: sluice drift check whisper-grid",
 )
 
+_FINDING_EXIT_CODES = {"neither": 0, "model": 1, "data": 1, "not enough": 3}
+
+AdviseOption = Annotated[bool, typer.Option("--advise", help="Only recommend: roll nothing back.")]
 WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (check, show, ack, mute, unmute, clear):
+    for command in (check, learn, attribute, watch, show, ack, mute, unmute, clear):
         drift.command()(command)
+    drift_report_commands.add_to(drift)
     app.add_typer(drift, name="drift")
 
 
@@ -61,6 +71,102 @@ def check(
     value = found.to_json()
     emit(output, value, lambda: print_pairs(value.items()))
     raise typer.Exit({"alarm": 1, "not enough data": 3}.get(found.check.verdict, 0))
+
+
+def learn(
+    model: ModelArgument,
+    *,
+    days: Annotated[int, typer.Option("--days", min=1, max=366, help="How far back.")] = 30,
+    window: Annotated[
+        str, typer.Option("--window", metavar="TIME", help="Its length. Default: window_s.")
+    ] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Judge the window that ended at this time of day on each of the last days, and keep them.
+
+    An alarm needs 14 days to know what days differ by. Where the log has them already, as after
+    `sluice log import`, this gives it its past at once. Opens no case and calls nobody.
+
+    Example: sluice drift learn whisper-grid --days 30
+    """
+    import time
+
+    from cli.progress import progress
+    from pipelines.drift_cases import learn as learned
+
+    platform = _platform_of(model)
+    window_s = seconds(window) if window else None
+    with progress():
+        value = learned(platform, model, days=days, now=time.time(), window_s=window_s)
+    emit(output, value, lambda: print_pairs(value.items()))
+
+
+def attribute(
+    model: ModelArgument,
+    *,
+    advise: AdviseOption = False,
+    longest: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="How long at most: 90s, 30m, 2h.")
+    ] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Tell the open case apart: whether the release is worse, or the world changed.
+
+    The release before answers copies of the live traffic; nobody gets those answers. A release
+    that is worse on the same inputs is rolled back by itself, where `[drift]` lets it be. Ctrl-C
+    ends the copying; the pairs that were counted stay, and the next call goes on with them.
+
+    Exit 0: neither is worse. 1: the release is, or both are. 3: not enough pairs.
+
+    Example: sluice drift attribute whisper-grid --for 10m
+    """
+    from cli.progress import progress
+    from infra.local.stack import require_up
+    from pipelines.drift_attribution import attribute as attributed
+    from pipelines.notifications import notifying
+
+    platform = _platform_of(model)
+    longest_s = seconds(longest) if longest else None
+    require_up(platform.workspace)
+    with notifying(platform, model), progress():
+        found = attributed(platform, model, advise=advise, longest_s=longest_s)
+    value = found.to_json()
+    emit(output, value, lambda: print_pairs(_told(value).items()))
+    raise typer.Exit(_FINDING_EXIT_CODES[found.finding])
+
+
+def watch(
+    model: ModelArgument,
+    *,
+    every: Annotated[
+        str, typer.Option("--every", metavar="TIME", help="Default: window_s of the policy.")
+    ] = "",
+    window: Annotated[
+        str, typer.Option("--window", metavar="TIME", help="Judged in each round.")
+    ] = "",
+    rounds: Annotated[int, typer.Option("--rounds", min=0, help="0: until Ctrl-C.")] = 0,
+    advise: AdviseOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Look again and again, attribute what alarms, and go back where a release is worse.
+
+    Each round is a run of the flow `drift-watch`, which a Prefect schedule can run as well. A
+    round that fails is told, and the next one begins all the same.
+
+    Exit: of the last round, 0 quiet or settled, 1 alarm, 2 it failed, 3 not enough data.
+
+    Example: sluice drift watch whisper-grid --every 15m --rounds 1
+    """
+    from cli.drift_rounds import run_rounds
+    from pipelines.model_config import load_model_config
+
+    platform = _platform_of(model)
+    policy = load_model_config(platform.workspace, model).drift
+    window_s = seconds(window) if window else policy.window_s
+    every_s = seconds(every) if every else window_s
+    arguments = {"model": model, "window_s": window_s, "advise": advise, "actor": platform.actor}
+    code = run_rounds(platform.workspace, arguments, every_s=every_s, rounds=rounds, output=output)
+    raise typer.Exit(code)
 
 
 def show(model: ModelArgument, output: OutputOption = Output.TABLE) -> None:
@@ -133,6 +239,20 @@ def clear(model: ModelArgument, reason: WhyOption, output: OutputOption = Output
     from drift.case_steps import clear as cleared
 
     _write(_platform_of(model), model, output, lambda state, _: cleared(state, reason))
+
+
+def _told(value: dict[str, Any]) -> dict[str, object]:
+    """What a person reads of a finding: the rest is for machines."""
+    left = value["pairs_more"]
+    return {
+        "case": f"{value['case']}, release {value['release']}",
+        "finding": value["finding"],
+        "reason": value["reason"],
+        "pairs": f"{value['pairs']}, e-value {value['e_value']:.3g}",
+        **({"needs": f"about {left} pairs more"} if left else {}),
+        **({"rolled back to": value["rolled_back_to"]} if value["rolled_back_to"] else {}),
+        **({"not rolled back": value["not_rolled_back"]} if value["not_rolled_back"] else {}),
+    }
 
 
 def _platform_of(model: str) -> Platform:

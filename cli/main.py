@@ -18,6 +18,7 @@ from cli import (
     data_commands,
     drift_commands,
     experiment_commands,
+    log_commands,
     model_commands,
     traffic_commands,
     workspace_commands,
@@ -55,6 +56,7 @@ model_commands.add_to(app)
 data_commands.add_to(app)
 traffic_commands.add_to(app)
 drift_commands.add_to(app)
+log_commands.add_to(app)
 experiment_commands.add_to(app)
 
 

@@ -166,7 +166,7 @@ def status(
             print_table(
                 ["model", "live", "variant", "route", "rollout", "revisions"],
                 [
-                    [row[key] or "-" for key in row if key != "rollout_reason"]
+                    [row[key] or "-" for key in row if key not in {"rollout_reason", "drift"}]
                     for row in view["models"]
                 ],
             )
@@ -179,5 +179,9 @@ def status(
         for row in view["models"]:
             if row["rollout_reason"]:
                 typer.echo(f"{row['model']}: {row['rollout_reason']}")
+            if row["drift"]["case"]:
+                typer.echo(f"{row['model']}: drift {row['drift']['case']}")
+            if row["drift"]["page"]:
+                typer.echo(f"{row['model']}: drift page {row['drift']['page']}")
 
     emit(output, view, show)

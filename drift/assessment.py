@@ -65,6 +65,8 @@ class Assessment:
     columns: tuple[ColumnComparison, ...]
     distances: WindowDistances | None
     """What to keep for the windows to come; None where a side is empty or no span was given."""
+    basis: Basis = Basis.SAME_HOURS
+    """What the reference is."""
 
 
 def assess(
@@ -74,12 +76,14 @@ def assess(
     *,
     span: Window | None = None,
     basis: Basis = Basis.SAME_HOURS,
+    release: int = 0,
     history: History | None = None,
 ) -> Assessment:
     """Judge the window and describe each column that the reference has.
 
     `span` is the window's stretch of time and `history` what windows before it were like; without
     them nothing is known of how days differ, and the outcome is at most Watch, faults aside.
+    `basis` says what the reference is, `release` whose, where it is a release's.
     """
     asked = monitored_columns(reference.schema, policy.columns)
     present = tuple(name for name in asked if name in reference.column_names)
@@ -89,12 +93,15 @@ def assess(
         )
     distances = None
     if span and reference.num_rows and window.num_rows:
-        distances = _to_keep(columns, reference, window, policy, span, basis)
+        units = [int(units_of(table, policy.unit).max()) + 1 for table in (window, reference)]
+        values = _to_keep(columns, policy)
+        distances = WindowDistances(span, basis, units[0], units[1], values, release)
     return Assessment(
         judge_window(reference, window, policy, distances, history or History.none()),
         ReferenceProfile(reference.num_rows, tuple(column.reference for column in columns)),
         columns,
         distances,
+        basis,
     )
 
 
@@ -118,13 +125,9 @@ def _compare(name: str, reference: pa.Table, window: pa.Table, bins: int) -> Col
 
 
 def _to_keep(
-    columns: tuple[ColumnComparison, ...],
-    reference: pa.Table,
-    window: pa.Table,
-    policy: DriftPolicy,
-    span: Window,
-    basis: Basis,
-) -> WindowDistances:
+    columns: tuple[ColumnComparison, ...], policy: DriftPolicy
+) -> dict[tuple[str, str], float]:
+    """The distances of each column, by column and name."""
     values: dict[tuple[str, str], float] = {}
     for column in columns:
         if column.distances:
@@ -132,8 +135,7 @@ def _to_keep(
                 values[column.name, str(name)] = _named(column.distances, name)
         ours, theirs = column.reference.missing_share, column.window_missing_share
         values[column.name, MISSING] = missing_distance(ours, theirs)
-    units = [int(units_of(table, policy.unit).max()) + 1 for table in (window, reference)]
-    return WindowDistances(span, basis, units[0], units[1], values)
+    return values
 
 
 def _named(distances: ColumnDistances, name: DistanceName) -> float:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from drift.history import WindowDistances
+from drift.window_estimate import WindowEstimate
 from drift.windows import Window
 from registry.errors import IntegrityError
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from registry.journal import Entry
+
+_NO_END = 1e15
+"""A time that no window reaches."""
 
 
 class Severity(StrEnum):
@@ -102,6 +106,8 @@ class DriftState:
     rollbacks: tuple[MadeRollback, ...] = ()
     windows: tuple[WindowDistances, ...] = ()
     """Of every window that was judged, oldest first."""
+    estimates: tuple[WindowEstimate, ...] = ()
+    """Of every window that was judged and has one, oldest first."""
     judged_until: float = 0.0
     """Where the last window that was judged ends."""
 
@@ -114,6 +120,18 @@ class DriftState:
     def marked(self) -> tuple[Window, ...]:
         """Stretches in which something is known to have changed: no part of a normal past."""
         return tuple(Window(case.since, case.until) for case in self._all if case.real)
+
+    @property
+    def doubtful(self) -> tuple[Window, ...]:
+        """Stretches of cases that asked somebody to act, unless neither release was the worse.
+
+        They are no part of what is healthy; the open case's has no end yet.
+        """
+        return tuple(
+            Window(case.since, _NO_END if case.ended_at is None else case.until)
+            for case in self._all
+            if case.severity is Severity.ACT and case.attribution != "neither"
+        )
 
     def cases_of(self, release: int) -> int:
         """How many cases that release had, the open one included."""
@@ -155,6 +173,9 @@ def _window_judged(state: DriftState, entry: Entry) -> DriftState:
     if body.get("distances"):
         kept = WindowDistances.from_json(body["distances"])
         state = replace(state, windows=(*state.windows, kept))
+    if body.get("estimate"):
+        estimate = WindowEstimate.from_json(body["estimate"])
+        state = replace(state, estimates=(*state.estimates, estimate))
     if state.case is None or body["outcome"] == "not enough data":
         return state
     if body["outcome"] == "quiet":

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from drift.permission import Permission
     from drift.policy import DriftPolicy
     from drift.verdicts import Outcome
+    from drift.window_estimate import WindowEstimate
     from drift.windows import Window
 
 LONGEST_MUTE_S = 30 * 86_400.0
@@ -48,11 +49,12 @@ class Look:
     span: Window
     outcome: Outcome
     distances: WindowDistances | None = None
+    estimate: WindowEstimate | None = None
 
 
-def decide(state: DriftState, look: Look, policy: DriftPolicy) -> tuple[Draft, ...]:
-    """What to write after a look: always that it was judged, and what follows from it."""
-    judged = Draft(
+def judged(look: Look) -> Draft:
+    """What a look says, without what follows from it."""
+    return Draft(
         "window-judged",
         {
             "outcome": _NAMES[type(look.outcome)],
@@ -61,18 +63,23 @@ def decide(state: DriftState, look: Look, policy: DriftPolicy) -> tuple[Draft, .
             "since": look.span.since,
             "until": look.span.until,
             "distances": look.distances.to_json() if look.distances else None,
+            "estimate": look.estimate.to_json() if look.estimate else None,
         },
     )
+
+
+def decide(state: DriftState, look: Look, policy: DriftPolicy) -> tuple[Draft, ...]:
+    """What to write after a look: always that it was judged, and what follows from it."""
     severity = _SEVERITIES.get(type(look.outcome))
     if severity is not None:
-        return judged, *_raise(state, look, policy, severity)
+        return judged(look), *_raise(state, look, policy, severity)
     case = state.case
     if case and isinstance(look.outcome, Quiet) and case.quiet + 1 >= policy.clear_after:
         awaited = case.attribution == "model" and case.rolled_back_to is None
         if not awaited:
             reason = f"{policy.clear_after} quiet windows in a row"
-            return judged, Draft("alarm-cleared", {"case": case.number, "reason": reason})
-    return (judged,)
+            return judged(look), Draft("alarm-cleared", {"case": case.number, "reason": reason})
+    return (judged(look),)
 
 
 def _raise(

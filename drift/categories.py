@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from drift.checks import Side
 
-_NO_CATEGORIES = IDENTITY_COLUMNS | {"text_hash"}
+_NO_CATEGORIES = IDENTITY_COLUMNS | {"text_hash", "text", "input_text", "redacted"}
+"""People's words, and what stands for them: nearly every one is new."""
 _LONGEST = 40
 
 

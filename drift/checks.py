@@ -33,6 +33,10 @@ class FindingKind(StrEnum):
     CONSTANT = "constant"
     NON_FINITE = "non-finite"
     NEW_CATEGORY = "new category"
+    NO_REFERENCE = "no reference"
+    UNKNOWN_RELEASE = "unknown release"
+    SCHEMA_CHANGE = "schema change"
+    CLOCK_AHEAD = "clock ahead"
 
 
 @dataclass(frozen=True, slots=True)

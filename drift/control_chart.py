@@ -5,13 +5,15 @@ worse counts. Its limit is the one with the stated in-control run length, found 
 chain of Brook and Evans (Biometrika 1972) as Lucas and Saccucci describe it (Technometrics 1990).
 
 The run length is stated for independent, normal values of a known mean and deviation; the mean and
-deviation of a few windows are neither, so a chart asks for LEAST_WINDOWS of them.
+deviation of a few windows are neither, so a chart asks for LEAST_WINDOWS of them. Windows of one
+day resemble each other, which makes the average vary more than that of independent ones: where it
+did so in control, the deviation is widened by as much.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ _STATES = 120
 _LOWEST = -8.0
 """Where the average is held from below, in its own deviations: far better is no credit."""
 _ROUNDS = 30
+_LEAST_DEVIATION = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class ControlChart:
 
     mean: float
     deviation: float
-    """Between windows."""
+    """Between windows, widened where they are not independent."""
     run_length: float
     limit: float
     """Of the average, in its own deviations."""
@@ -52,8 +55,15 @@ class ControlChart:
         values = values[np.isfinite(values)]
         if len(values) < LEAST_WINDOWS:
             raise ValueError(f"{len(values)} windows are too few, {LEAST_WINDOWS} are needed")
-        deviation = max(float(values.std(ddof=1)), 1e-9)
-        return cls(float(values.mean()), deviation, run_length, limit_for(run_length))
+        mean, deviation = float(values.mean()), max(float(values.std(ddof=1)), _LEAST_DEVIATION)
+        alone = cls(mean, deviation, run_length, limit_for(run_length))
+        widened = deviation * max(1.0, float(np.std(alone.averages(values.tolist()))))
+        return replace(alone, deviation=widened)
+
+    @property
+    def reach(self) -> float:
+        """The average's own deviation, in the units of a window."""
+        return self.deviation * math.sqrt(WEIGHT / (2 - WEIGHT))
 
     def averages(self, windows: Sequence[float]) -> tuple[float, ...]:
         """The moving average after each window, in its own deviations; missing ones change none."""

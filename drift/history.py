@@ -34,7 +34,8 @@ _NORMAL_AGAIN = 1e-12
 class WindowDistances:
     """The distances of one window from its reference, by column and distance; none is NaN.
 
-    `window_units` and `reference_units` are sessions, which set how large chance is.
+    `window_units` and `reference_units` are sessions, which set how large chance is. `release` is
+    the one whose reference it was, 0 for the same hours of earlier days, which are nobody's.
     """
 
     span: Window
@@ -42,6 +43,7 @@ class WindowDistances:
     window_units: int
     reference_units: int
     values: Mapping[tuple[str, str], float]
+    release: int = 0
 
     @property
     def day(self) -> int:
@@ -62,6 +64,7 @@ class WindowDistances:
             "since": self.span.since,
             "until": self.span.until,
             "basis": str(self.basis),
+            "release": self.release,
             "window_units": self.window_units,
             "reference_units": self.reference_units,
             "distances": columns,
@@ -80,6 +83,7 @@ class WindowDistances:
                 for column, found in body["distances"].items()
                 for distance, value in found.items()
             },
+            release=int(body.get("release", 0)),
         )
 
 
@@ -103,9 +107,14 @@ class History:
 
     @classmethod
     def of(
-        cls, windows: Iterable[WindowDistances], *, basis: Basis, marked: Iterable[Window] = ()
+        cls,
+        windows: Iterable[WindowDistances],
+        *,
+        basis: Basis,
+        release: int = 0,
+        marked: Iterable[Window] = (),
     ) -> History:
-        """The windows of one basis.
+        """The windows of one basis, and of one release's reference where it is a release's.
 
         Those that touch a `marked` stretch, in which the traffic or the release is known to have
         been different, are left out: they would hide the next drift.
@@ -114,9 +123,9 @@ class History:
         kept = [
             window
             for window in windows
-            if window.basis is basis
+            if (window.basis, window.release) == (basis, release)
             and min(window.window_units, window.reference_units) > 0
-            and not any(_overlap(window.span, span) for span in spans)
+            and not any(window.span.touches(span) for span in spans)
         ]
         signals = tuple(dict.fromkeys(name for window in kept for name in window.values))
         return cls(
@@ -212,7 +221,3 @@ def expected_squares(
     slope = np.clip(slope, 0.0, most)
     expected: NDArray[np.float64] = (mean - slope * mean_size) + slope * noise[:, None]
     return expected
-
-
-def _overlap(one: Window, other: Window) -> bool:
-    return one.since < other.until and other.since < one.until

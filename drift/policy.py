@@ -81,6 +81,10 @@ class DriftPolicy(BaseModel):
     """A difference that is small enough to close a case, once a larger one is ruled out."""
     most_pairs: int = Field(default=20_000, ge=100)
     """Pairs after which a case that is still open is left to a person."""
+    copied_percent: int = Field(default=100, ge=1, le=100)
+    """Percent of the requests that the previous release is asked too, to attribute a case."""
+    longest_comparison_s: float = Field(default=1800.0, gt=0, le=_DAY_S)
+    """How long it is asked, at most, before a look is made again."""
     rollbacks_per_day: int = Field(default=1, ge=0, le=24)
     """Automatic ones, in any 24 hours."""
     rollback_cooldown_s: float = Field(default=21_600.0, ge=0, le=30 * _DAY_S)

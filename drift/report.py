@@ -1,40 +1,40 @@
-"""The drift report: a verdict first, then what it rests on, as one HTML page and as JSON.
+"""The drift report as a value: what was judged, what it rests on, and what was done about it.
 
-The page needs no network and no script. Somebody on call reads it on a phone at night, so the
-first lines say what happened, what was done, and what was not.
+It is put together by whoever holds log and journal, and shown by `drift.report_page`. Nothing here
+reads either of them.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from drift.history import WindowDistances
-from drift.verdicts import Alarm, NotEnoughData, Quiet, Watch
+from drift.report_words import word_of
 from registry.files import canonical_json, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from drift.assessment import Assessment
-    from drift.records import AbsentColumns, SkippedPart
+    from drift.case import Case, Mute
+    from drift.evidence_view import Evidence
+    from drift.quality_chart import QualityChart
+    from drift.records import AbsentColumns, Remark, SkippedPart
+    from drift.spent import Spent
+    from drift.timeline import Timeline
     from drift.verdicts import Outcome
     from drift.windows import Window
+    from drift.worst_pairs import WorstPair
 
-_FORMAT = 1
-_HEADLINES: dict[type, tuple[str, str]] = {
-    Alarm: ("Alarm", "the traffic is not what it was"),
-    Watch: ("Watch", "something moved, not enough to call a person"),
-    Quiet: ("Quiet", "the traffic is what it was"),
-    NotEnoughData: ("Not enough data", "nothing can be said yet"),
-}
+PAGE, VALUES, APPENDIX = "drift.html", "drift.json", "evidently.html"
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """One drift check of one model, ready to be shown."""
+    """One drift check of one model, ready to be shown. What is None or empty is not known."""
 
     model: str
     releases: tuple[int, ...]
@@ -48,6 +48,25 @@ class DriftReport:
     """What was done because of it, a sentence each. Traffic is never moved by an alarm."""
     skipped: tuple[SkippedPart, ...] = ()
     absent: tuple[AbsentColumns, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    basis: str = ""
+    """What the window was compared with, in words."""
+    case: Case | None = None
+    """The one that the window belongs to, open or ended."""
+    mute: Mute | None = None
+    checked_as: str = ""
+    """What the journal says of this window, when it was judged again for this report."""
+    spent: Spent | None = None
+    evidence: Evidence | None = None
+    pairs: tuple[WorstPair, ...] = ()
+    """Answers of both releases to the same request, the worst first."""
+    paired: int = 0
+    """How many requests both answered."""
+    timeline: Timeline | None = None
+    quality: QualityChart | None = None
+    appendix: str = ""
+    """The name of Evidently's page beside this one."""
+    appendix_note: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -69,54 +88,17 @@ class DriftReport:
 
 def outcome_name(outcome: Outcome) -> str:
     """`alarm`, `watch`, `quiet` or `not enough data`."""
-    return _HEADLINES[type(outcome)][0].lower()
-
-
-def render_html(report: DriftReport) -> str:
-    """The report as one self-contained page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    from drift.report_view import calibration_line, column_views
-
-    environment = Environment(
-        loader=PackageLoader("drift", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["moment"] = _moment
-    environment.filters["span"] = _span
-    environment.filters["grouped"] = lambda number: f"{number:,}"
-    word, line = _HEADLINES[type(report.outcome)]
-    return environment.get_template("report.html.jinja").render(
-        report=report,
-        judgement=report.assessment.judgement,
-        profile=report.assessment.profile,
-        word=word,
-        line=line,
-        mood=word.split()[0].lower(),
-        columns=column_views(report.assessment),
-        calibration_line=calibration_line(report.assessment.judgement),
-    )
+    return word_of(outcome).lower()
 
 
 def write_report(report: DriftReport, folder: Path) -> tuple[Path, Path]:
     """Write `drift.html` and `drift.json` into `folder`; returns both paths."""
-    page, values = folder / "drift.html", folder / "drift.json"
+    from drift.report_page import render_html
+
+    page, values = folder / PAGE, folder / VALUES
     write_atomic(page, render_html(report).encode())
     write_atomic(values, report.to_json())
     return page, values
-
-
-def _moment(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%a %d %b %Y, %H:%M}"
-
-
-def _span(window: Window) -> str:
-    since, until = _moment(window.since), _moment(window.until)
-    day, _, hour = until.rpartition(", ")
-    return f"{since} to {hour if since.startswith(day) else until} UTC"
 
 
 def _plain(value: Any) -> Any:

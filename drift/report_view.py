@@ -1,8 +1,4 @@
-"""Columns as the report's page draws them: order, words, and the coordinates of bars.
-
-Drawn as plain SVG here, because a chart library would bring a script or a picture that does not
-follow the reader's light or dark.
-"""
+"""Columns as the report's page tells them: in which order, and in which words."""
 
 from __future__ import annotations
 
@@ -10,26 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drift.budget import Basis, TooFewDays
+from drift.report_bars import bars_of
+from drift.units import bare, between, change, quantity, title
 from drift.verdicts import Alarm, NotEnoughData
 
 if TYPE_CHECKING:
     from drift.assessment import Assessment, ColumnComparison
     from drift.permutation import ColumnEvidence
+    from drift.report_bars import Bar
     from drift.verdicts import Judgement
 
-WIDTH, HEIGHT = 240, 72
-_GAP = 3.0
-_NEXT_TO_EMPTY = 0.005
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A rectangle of a small chart, in its own units."""
-
-    x: float
-    y: float
-    width: float
-    height: float
+MOVERS = 3
+LEAST_SHIFT = 0.05
+"""Of the chance to be higher less that to be lower: under it, no direction is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +26,7 @@ class ColumnView:
     """One column's card and its row in the table; texts are ready to print."""
 
     name: str
+    title: str
     mood: str
     """`alarm`, `watch`, `quiet`, or `not` for what cannot be told."""
     status: str
@@ -50,20 +40,92 @@ class ColumnView:
     """(label, value) for the table, the same labels for every column."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """One of the columns that moved most; texts are ready to print, in the column's own unit."""
+
+    name: str
+    title: str
+    mood: str
+    status: str
+    arrow: str
+    """Up, down, or both where only the shape changed."""
+    change: str
+    """Signed, of the mean, or of the share of missing values where that moved more."""
+    sentence: str
+
+
 def column_views(assessment: Assessment) -> tuple[ColumnView, ...]:
-    """Every column that the reference has: broken first, then by how much it moved."""
+    """Every column that has something to show: broken first, then by how much it moved."""
+    judgement = assessment.judgement
+    evidence = {item.name: item for item in judgement.columns}
+    empty = without_values(assessment)
+    return tuple(
+        _view(column, evidence.get(column.name), judgement)
+        for column in _ranked(assessment)
+        if column.name not in empty
+    )
+
+
+def without_values(assessment: Assessment) -> tuple[str, ...]:
+    """Columns without a value on either side, as those of other kinds of models are."""
+    broken = {item.column for item in assessment.judgement.findings}
+    return tuple(
+        column.name
+        for column in assessment.columns
+        if column.reference.finite == 0
+        and column.window_missing == column.window_rows
+        and column.name not in broken
+    )
+
+
+def movers(assessment: Assessment, most: int = MOVERS) -> tuple[Mover, ...]:
+    """The columns that moved most; none that has nothing to compare and no fault."""
+    judgement = assessment.judgement
+    evidence = {item.name: item for item in judgement.columns}
+    broken = {item.column for item in judgement.findings}
+    moved = [
+        column
+        for column in _ranked(assessment)
+        if column.name in broken or (column.name in evidence and column.window_counts)
+    ]
+    return tuple(_mover(column, evidence.get(column.name), judgement) for column in moved[:most])
+
+
+def _ranked(assessment: Assessment) -> list[ColumnComparison]:
     judgement = assessment.judgement
     evidence = {item.name: item for item in judgement.columns}
     broken = {item.column for item in judgement.findings}
 
-    def rank(column: ColumnComparison) -> tuple[bool, float, float, str]:
+    def rank(column: ColumnComparison) -> tuple[bool, bool, float, str]:
         item = evidence.get(column.name)
-        weighed = (item.p_value, -item.effect) if item else (1.0, 0.0)
-        return (column.name not in broken, *weighed, column.name)
+        stands_out = item is not None and item.p_value <= judgement.guard_alpha
+        effect = item.effect if item else 0.0
+        return (column.name not in broken, not stands_out, -effect, column.name)
 
-    return tuple(
-        _view(column, evidence.get(column.name), judgement)
-        for column in sorted(assessment.columns, key=rank)
+    return sorted(assessment.columns, key=rank)
+
+
+def _mover(
+    column: ColumnComparison, evidence: ColumnEvidence | None, judgement: Judgement
+) -> Mover:
+    mood, status = _mood(column.name, evidence, judgement)
+    before, after = column.reference.missing_share, column.window_missing_share
+    shift = evidence.shift if evidence else 0.0
+    if abs(after - before) > abs(shift) or not column.window_counts:
+        arrow = "↑" if after > before else "↓" if after < before else "↕"
+        moved = f"{100 * (after - before):+.1f} points missing"
+    else:
+        arrow = "↑" if shift >= LEAST_SHIFT else "↓" if shift <= -LEAST_SHIFT else "↕"
+        moved = change(column.name, column.reference.mean, column.window_mean)
+    return Mover(
+        name=column.name,
+        title=title(column.name),
+        mood=mood,
+        status=status,
+        arrow=arrow,
+        change=moved,
+        sentence=_sentence(column, evidence, judgement),
     )
 
 
@@ -85,16 +147,17 @@ def _view(
 ) -> ColumnView:
     mood, status = _mood(column.name, evidence, judgement)
     reference = column.reference
-    bars = _bars(reference.counts, column.window_counts)
+    bars = bars_of(reference.counts, column.window_counts)
     return ColumnView(
         name=column.name,
+        title=title(column.name),
         mood=mood,
         status=status,
         sentence=_sentence(column, evidence, judgement),
         reference_bars=bars[0],
         window_bars=bars[1],
-        low=_number(reference.quantiles[0]) if reference.quantiles else "",
-        high=_number(reference.quantiles[-1]) if reference.quantiles else "",
+        low=bare(column.name, reference.quantiles[0]) if reference.quantiles else "",
+        high=quantity(column.name, reference.quantiles[-1]) if reference.quantiles else "",
         numbers=_numbers(column, evidence),
     )
 
@@ -106,7 +169,7 @@ def _mood(name: str, evidence: ColumnEvidence | None, judgement: Judgement) -> t
     if isinstance(judgement.outcome, Alarm) and name in judgement.outcome.columns:
         return "alarm", "drifted"
     if evidence and evidence.p_value <= judgement.guard_alpha:
-        return "watch", "moved a little"
+        return "watch", "moved"
     if isinstance(judgement.outcome, NotEnoughData) or not evidence:
         return "not", "cannot tell"
     return "quiet", "as before"
@@ -120,10 +183,10 @@ def _sentence(
             return finding.detail
     if not evidence or not column.window_counts:
         return "no values to compare"
-    moved = f"mean {_number(column.reference.mean)} → {_number(column.window_mean)}"
-    if abs(evidence.shift) >= 0.05:
+    moved = f"mean {between(column.name, column.reference.mean, column.window_mean)}"
+    if abs(evidence.shift) >= LEAST_SHIFT:
         way = "higher" if evidence.shift > 0 else "lower"
-        moved += f"; {way} in {(1 + abs(evidence.shift)) / 2:.0%} of pairs"
+        moved += f"; {way} than a value of before {(1 + abs(evidence.shift)) / 2:.0%} of the time"
     change = column.window_missing_share - column.reference.missing_share
     if abs(change) >= 0.005:
         before, after = column.reference.missing_share, column.window_missing_share
@@ -144,40 +207,3 @@ def _numbers(
         ("Missing before", f"{column.reference.missing_share:.1%}"),
         ("now", f"{column.window_missing_share:.1%}"),
     )
-
-
-def _bars(
-    reference: tuple[int, ...], window: tuple[int, ...]
-) -> tuple[tuple[Bar, ...], tuple[Bar, ...]]:
-    """Bars of shares, side by side; an outermost bin that is next to empty is left out."""
-    ours, theirs = _shares(reference), _shares(window or (0,) * len(reference))
-    shown = [i for i in range(len(ours)) if max(ours[i], theirs[i]) >= _NEXT_TO_EMPTY]
-    ours, theirs = (
-        side[min(shown, default=0) : max(shown, default=0) + 1] for side in (ours, theirs)
-    )
-    tallest = max((*ours, *theirs), default=0.0) or 1.0
-    pitch = WIDTH / max(1, len(ours))
-    wide = pitch - _GAP
-
-    def bar(number: int, share: float, *, left: float, width: float) -> Bar:
-        tall = share / tallest * (HEIGHT - 2)
-        return Bar(
-            round(number * pitch + left, 1),
-            round(HEIGHT - tall, 1),
-            round(width, 1),
-            round(tall, 1),
-        )
-
-    return (
-        tuple(bar(i, share, left=0, width=wide / 2) for i, share in enumerate(ours)),
-        tuple(bar(i, share, left=wide / 2, width=wide / 2) for i, share in enumerate(theirs)),
-    )
-
-
-def _shares(counts: tuple[int, ...]) -> tuple[float, ...]:
-    total = sum(counts)
-    return tuple(count / total if total else 0.0 for count in counts)
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable
 
     from numpy.typing import NDArray
 
@@ -43,6 +43,10 @@ class Window:
         """Which of the times lie in the window."""
         inside: NDArray[np.bool_] = (at >= self.since) & (at < self.until)
         return inside
+
+    def touches(self, other: Window) -> bool:
+        """Whether the two have a moment in common."""
+        return self.since < other.until and other.since < self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,30 +108,83 @@ class Basis(StrEnum):
 
     SAME_HOURS = "same hours"
     RELEASE = "release"
+    """The release's own first healthy days."""
+    GATE = "gate"
+    """What the release answered to its evaluation set when it was gated."""
+    NONE = "none"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Basis.SAME_HOURS: "the same hours of earlier days",
+    Basis.RELEASE: "the release's own first healthy days",
+    Basis.GATE: "the release's answers to its evaluation set",
+    Basis.NONE: "nothing yet",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a window is compared with; `basis` says in one word which of the two it is."""
+    """What a window is compared with; `basis` says in one word which it is."""
 
     basis: Basis
     windows: tuple[Window, ...]
+    """Stretches of the prediction log; none for the bases that are no part of it."""
+    release: int = 0
+    """Whose reference it is, where it is a release's; distances from another's are others."""
     days_more: int = 0
     """How many more days the same hours need before they can be the reference."""
 
 
-def choose_reference(
-    window: Window, days: int, least: int, *, release: Window, recorded: Container[float]
-) -> Reference:
-    """The same hours of earlier days once at least `least` of `days` have records, else `release`.
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What the release in service has of its own. Without a release it has nothing."""
 
-    `recorded` holds `since` of those of `same_hours(window, days)` that have records. `release` is
-    the stretch that the release in service was compared with when it went live; it ends before the
-    window does, or ValueError.
+    release: int = 0
+    days: tuple[Window, ...] = ()
+    """Its first healthy days, see `first_days`."""
+    is_gated: bool = False
+    """Whether its gate left a reference that can be read."""
+
+
+def choose_reference(
+    window: Window, days: int, least: int, *, recorded: Container[float], own: Own
+) -> Reference:
+    """The same hours of earlier days once at least `least` of `days` have records.
+
+    Until then the release's own first healthy days, else the reference of its gate, else nothing.
+    `recorded` holds `since` of those of `same_hours(window, days)` that have records. Raises
+    ValueError when a day of `own` does not end before the window.
     """
-    if release.until > window.since:
+    if any(day.until > window.since for day in own.days):
         raise ValueError("the reference overlaps the window that is compared with it")
     earlier = tuple(past for past in same_hours(window, days) if past.since in recorded)
     if len(earlier) >= least:
         return Reference(Basis.SAME_HOURS, earlier)
-    return Reference(Basis.RELEASE, (release,), least - len(earlier))
+    more = least - len(earlier)
+    if own.days:
+        return Reference(Basis.RELEASE, own.days, own.release, more)
+    if own.is_gated:
+        return Reference(Basis.GATE, (), own.release, more)
+    return Reference(Basis.NONE, (), own.release, more)
+
+
+def first_days(
+    settled_at: float, window: Window, most: int, doubtful: Iterable[Window] = ()
+) -> tuple[Window, ...]:
+    """The first `most` whole days of a release since it settled, all before `window`.
+
+    Days that touch a `doubtful` stretch are no part of what is healthy and are left out.
+    """
+    spans = tuple(doubtful)
+    found: list[Window] = []
+    day = Window(settled_at, settled_at + DAY_S)
+    while day.until <= window.since and len(found) < most:
+        if not any(day.touches(span) for span in spans):
+            found.append(day)
+        day = Window(day.until, day.until + DAY_S)
+    return tuple(found)

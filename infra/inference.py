@@ -30,6 +30,8 @@ _CONNECT_TIMEOUT_S = 5.0
 _MAX_MESSAGE_BYTES = 64 << 20
 _PROBE = "x-sluice-probe"
 """Tells the serving program that nobody's request is asked here, so it records none."""
+_REQUEST = "x-request-id"
+"""Names a request in the prediction log."""
 
 
 def score(  # noqa: PLR0913 - each is named by its caller
@@ -41,6 +43,7 @@ def score(  # noqa: PLR0913 - each is named by its caller
     in_flight: int = 32,
     timeout_s: float = 60.0,
     version: int | None = None,
+    recorded: bool = False,
     on_answer: Callable[[Answer, bool], None] | None = None,
 ) -> list[Answer]:
     """The answers to `items`, in their order.
@@ -48,14 +51,16 @@ def score(  # noqa: PLR0913 - each is named by its caller
     An item is an id and a question as the interface asks it, without the batch: float32, or
     object [1] of UTF-8 bytes. At most `in_flight` requests are open at a time, each for at most
     `timeout_s` seconds; `items` is read as they are sent. `version` pins a release, None takes
-    what is served. `on_answer` gets each answer as it comes, in the caller's thread, and whether
-    it is settled: an engine that failed or took too long may answer another time.
+    what is served. Nothing of it is in the server's prediction log unless it is `recorded`, as
+    requests of the items' ids. `on_answer` gets each answer as it comes, in the caller's thread,
+    and whether it is settled: an engine that failed or took too long may answer another time.
 
     An answer whose numbers are not finite has failed. Raises RetryableEngineError when nobody
     answers at `grpc_address`, or nobody does any more.
     """
     answers: dict[int, Answer] = {}
-    with _Client(grpc_address, model, str(version or ""), interface, timeout_s) as client:
+    release = str(version or "")
+    with _Client(grpc_address, model, release, interface, timeout_s, recorded) as client:
 
         def take() -> None:
             number, answer, settled = client.take()
@@ -76,10 +81,16 @@ class _Client:
     """One channel to one server; answers are taken as they come, in any order."""
 
     def __init__(
-        self, address: str, model: str, version: str, interface: Interface, timeout_s: float
+        self,
+        address: str,
+        model: str,
+        version: str,
+        interface: Interface,
+        timeout_s: float,
+        recorded: bool,
     ) -> None:
         self._address, self._model, self._version = address, model, version
-        self._interface, self._timeout_s = interface, timeout_s
+        self._interface, self._timeout_s, self._recorded = interface, timeout_s, recorded
         self._ended: SimpleQueue[tuple[int, str, float, Any]] = SimpleQueue()
         self.asked = 0
 
@@ -107,7 +118,9 @@ class _Client:
     def ask(self, identifier: str, question: NDArray[Any]) -> None:
         """Send one question; numbered in the order in which they are sent."""
         number, started = self.asked, time.perf_counter()
-        call = self._stub.ModelInfer.future(self._request(question), timeout=self._timeout_s)
+        call = self._stub.ModelInfer.future(
+            self._request(identifier, question), timeout=self._timeout_s
+        )
         self.asked += 1
 
         def ended(call: Any) -> None:
@@ -136,12 +149,15 @@ class _Client:
         settled = code is grpc.StatusCode.INVALID_ARGUMENT
         return number, _failure(identifier, latency_ms, message), settled
 
-    def _request(self, question: NDArray[Any]) -> Any:
+    def _request(self, identifier: str, question: NDArray[Any]) -> Any:
         tensor = self._interface.question
         request = self._messages.ModelInferRequest(
             model_name=self._model, model_version=self._version
         )
-        request.parameters[_PROBE].bool_param = True
+        if self._recorded:
+            request.parameters[_REQUEST].string_param = identifier
+        else:
+            request.parameters[_PROBE].bool_param = True
         asked = request.inputs.add()
         asked.name, asked.datatype = tensor.name, _client_type(tensor)
         asked.shape.extend((1, *question.shape))

@@ -18,7 +18,7 @@ from registry.errors import PermanentEngineError
 from registry.files import disk_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from canary.ports import Fleet, Router, Telemetry
@@ -160,8 +160,13 @@ class Platform:
                 raise disk_error(root, error) from error
             yield folder
 
-    def controller(self) -> Controller:
-        """The one that moves traffic."""
+    def controller(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Controller:
+        """The one that moves traffic. Between two of its looks it calls `sleep` with seconds."""
         from pipelines.rollout.aliases import alias_writer
         from pipelines.rollout.controller import Controller
         from pipelines.rollout.holders import holder_name
@@ -173,8 +178,8 @@ class Platform:
             self.fleet,
             self.router,
             self.telemetry,
-            clock=time.time,
-            sleep=time.sleep,
+            clock=clock,
+            sleep=sleep,
             steady=time.monotonic,
             actor=self.actor,
             holder=holder_name(self.actor),

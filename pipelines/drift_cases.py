@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from drift.case import advance, fold
-from drift.case_steps import Look, decide
+from drift.case_steps import Look, decide, judged
+from drift.windows import DAY_S
 from pipelines.drift_check import check_drift
+from pipelines.drift_report import tell
 from pipelines.model_config import load_model_config
+from pipelines.stages import announce
 from registry.errors import ConflictError
 from registry.journal import Entry
 
@@ -65,29 +68,52 @@ def look(platform: Platform, model: str, *, now: float, window_s: float | None =
     policy = load_model_config(platform.workspace, model).drift
     state = state_of(platform, model)
     length = window_s or policy.window_s
-    check = check_drift(
-        platform.workspace,
-        model,
-        window_s=length,
-        now=now,
-        past=state.windows,
-        marked=state.marked,
-    )
+    check = check_drift(platform, model, window_s=length, now=now, state=state)
     is_kept = check.window.since >= state.judged_until
     drafts: tuple[Draft, ...] = ()
     if is_kept:
-        release = check.release or platform.serving(model).live or 0
-        seen = Look(
-            now,
-            release,
-            check.window,
-            check.assessment.judgement.outcome,
-            check.assessment.distances,
-        )
+        seen = _seen(check, now, check.release or platform.serving(model).live or 0)
         drafts = decide(state, seen, policy)
-        state = _append(platform, state, drafts, now)
+        state = append_drafts(platform, state, drafts, now)
+    tell(platform, check, now=now)
     calls = tuple(draft.body["reason"] for draft in drafts if draft.calls)
     return Looked(model, check, is_kept, state, calls)
+
+
+def _seen(check: DriftCheck, at: float, release: int) -> Look:
+    return Look(
+        at,
+        release,
+        check.window,
+        check.assessment.judgement.outcome,
+        check.assessment.distances,
+        check.estimate,
+    )
+
+
+def learn(
+    platform: Platform, model: str, *, days: int, now: float, window_s: float | None = None
+) -> dict[str, Any]:
+    """Judge the window that ended `now` of each of the last `days` days, and keep what they say.
+
+    So an alarm has a past on the first day, where the log has one. Windows that were judged before
+    are passed over, and so are days without records. No case is opened and nobody is called.
+    Returns how many were `kept`, and how many `passed` over.
+    """
+    policy = load_model_config(platform.workspace, model).drift
+    length, kept = window_s or policy.window_s, 0
+    for day in range(days, 0, -1):
+        state, at = state_of(platform, model), now - day * DAY_S
+        if at - length < state.judged_until:
+            continue
+        announce(f"Judging the window of {day} days ago")
+        check = check_drift(platform, model, window_s=length, now=at, state=state, clock=now)
+        if not check.release:
+            continue
+        seen = _seen(check, at, check.release)
+        append_drafts(platform, state, (judged(seen),), now)
+        kept += 1
+    return {"model": model, "kept": kept, "passed": days - kept}
 
 
 def write_down(
@@ -99,7 +125,7 @@ def write_down(
     when somebody else said something meanwhile.
     """
     state = state_of(platform, model)
-    return _append(platform, state, (step(state, at),), at)
+    return append_drafts(platform, state, (step(state, at),), at)
 
 
 def told(state: DriftState) -> dict[str, Any]:
@@ -113,25 +139,27 @@ def told(state: DriftState) -> dict[str, Any]:
     }
 
 
-def _append(
+def append_drafts(
     platform: Platform, state: DriftState, drafts: tuple[Draft, ...], at: float
 ) -> DriftState:
     """Write the drafts after `state`, which others' entries about anything else leave as it is.
 
     An entry that could not follow would spoil the journal for all who read it later, so each is
-    tried on the state first, and is only written where that is still the newest.
+    tried on the state first, and is only written where that is still the newest. One about which a
+    person is to be called says so.
     """
     for draft in drafts:
+        body = {**draft.body, "calls": True} if draft.calls else draft.body
         for _ in range(_TRIES):
             entry = Entry(
-                state.sequence + 1, state.model, draft.kind, at, platform.actor, draft.body, "", ""
+                state.sequence + 1, state.model, draft.kind, at, platform.actor, body, "", ""
             )
             changed = advance(state, entry)
             try:
                 platform.journal.append(
                     state.model,
                     draft.kind,
-                    draft.body,
+                    body,
                     actor=platform.actor,
                     at=at,
                     after=state.sequence,

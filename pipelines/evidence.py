@@ -35,12 +35,17 @@ if TYPE_CHECKING:
     from validation.evidence import GateReport
 
 REPORT, PAGE, ANSWERS, GOLDEN = "report.json", "report.html", "answers.parquet", "answers.json"
+REFERENCE = "reference"
+"""Folder of what live traffic is compared with first; the content store has it too."""
 _HEARD = {"speech", "noisy-speech"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that a gate looked at, and what it found. `answers` are by role."""
+    """Everything that a gate looked at, and what it found.
+
+    `answers` are by role; `reference` holds the files that live traffic is compared with first.
+    """
 
     model: str
     variant: VariantRecord
@@ -49,6 +54,7 @@ class Evidence:
     answers: Mapping[str, Sequence[Answer]]
     contract: ContractReport
     report: GateReport
+    reference: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -71,6 +77,8 @@ def keep_evidence(platform: Platform, evidence: Evidence) -> Path:
     candidate = [dataclasses.asdict(_finite(one)) for one in evidence.answers["candidate"]]
     write_atomic(folder / GOLDEN, canonical_json(candidate))
     write_atomic(folder / ANSWERS, _parquet(evidence))
+    for name, content in evidence.reference.items():
+        write_atomic(folder / REFERENCE / name, content)
     write_data_docs(evidence.contract, folder)
     write_atomic(folder / PAGE, page.encode())
     write_atomic(folder / REPORT, evidence.report.to_json())

@@ -13,7 +13,9 @@ from pipelines.assembly import Platform
 from pipelines.conversion.kinds import kind_of
 from pipelines.convert import chosen_artifact
 from pipelines.data import declared_contents, gate_dataset
+from pipelines.drift_reference import NAME as REFERENCE
 from pipelines.evidence import Evidence, keep_evidence
+from pipelines.gate_reference import keep_reference
 from pipelines.model_config import load_model_config
 from pipelines.performance import performance_of
 from pipelines.scoring import Case, score
@@ -22,7 +24,7 @@ from registry.errors import EngineError, IntegrityError, UserError
 from registry.prefetch import prefetch, prefetched
 from registry.workspace import Workspace
 from validation.contracts import check_contract
-from validation.gate import GateReport, judge
+from validation.gate import judge
 from validation.report import markdown_summary
 
 if TYPE_CHECKING:
@@ -54,39 +56,61 @@ def gate(
         dataset = gate_dataset(platform, config)
     found = _ask(platform, config, model, candidate, dataset, stages)
     with stages.stage("judge", "Judging"):
-        prefetched()
-        contract = check_contract(
-            dataset, config.gate, declared=declared_contents(platform, config, candidate)
-        )
-        report = judge(
-            config.gate,
-            dataset,
-            found.answers["candidate"],
-            # The reference conversion is its own parent: nothing is nearer to the source.
-            parent=found.answers.get("parent", found.answers["candidate"]),
-            production=found.answers.get("production"),
-            production_error=found.production_error,
-            contract=contract,
-            performance=found.performance,
-            digests={"artifact": candidate.artifact, "variant": candidate.digest},
-        )
-        evidence = Evidence(
-            model, candidate, dataset, config.gate.normaliser, found.answers, contract, report
-        )
+        evidence = _judge(platform, config, model, candidate, dataset, found)
         folder = keep_evidence(platform, evidence)
     with stages.stage("record", "Keeping the report in MLflow"):
         _record(platform, catalog, evidence, folder)
-    platform.append(model, "gate-decided", _journal_body(candidate, report, evidence.digest))
+    platform.append(model, "gate-decided", _journal_body(evidence))
     return {
         "model": model,
         "variant": variant,
         "variant_digest": candidate.digest,
-        "report": report.to_dict(),
+        "report": evidence.report.to_dict(),
         "report_digest": evidence.digest,
         "evidence": str(folder),
         "cached": found.cached,
         "stages": stages.seconds,
     }
+
+
+def _judge(
+    platform: Platform,
+    config: ModelConfig,
+    model: str,
+    candidate: VariantRecord,
+    dataset: Dataset,
+    found: _Found,
+) -> Evidence:
+    """The verdict with all that it rests on, and what live traffic will be compared with."""
+    prefetched()
+    answers = found.answers["candidate"]
+    reference = keep_reference(Case(platform, model, config, candidate.digest, dataset), answers)
+    digests = {"artifact": candidate.artifact, "variant": candidate.digest}
+    contract = check_contract(
+        dataset, config.gate, declared=declared_contents(platform, config, candidate)
+    )
+    report = judge(
+        config.gate,
+        dataset,
+        answers,
+        # The reference conversion is its own parent: nothing is nearer to the source.
+        parent=found.answers.get("parent", answers),
+        production=found.answers.get("production"),
+        production_error=found.production_error,
+        contract=contract,
+        performance=found.performance,
+        digests=digests | ({REFERENCE: reference.digest} if reference else {}),
+    )
+    return Evidence(
+        model,
+        candidate,
+        dataset,
+        config.gate.normaliser,
+        found.answers,
+        contract,
+        report,
+        reference.files if reference else {},
+    )
 
 
 def chosen_variant(catalog: Catalog, model: str, artifact: str, variant: str) -> VariantRecord:
@@ -181,12 +205,14 @@ def _record(platform: Platform, catalog: Catalog, evidence: Evidence, folder: Pa
     publish_summary(f"gate-{evidence.model}-{variant}", summary)
 
 
-def _journal_body(candidate: VariantRecord, report: GateReport, digest: str) -> dict[str, Any]:
+def _journal_body(evidence: Evidence) -> dict[str, Any]:
+    variant, report = evidence.variant, evidence.report
     return {
-        "artifact": candidate.artifact,
-        "variant": candidate.variant,
-        "variant_digest": candidate.digest,
+        "artifact": variant.artifact,
+        "variant": variant.variant,
+        "variant_digest": variant.digest,
         "verdict": report.verdict.label,
-        "report_digest": digest,
+        "report_digest": evidence.digest,
+        "reference": report.provenance["digests"].get(REFERENCE, ""),
         "metrics": dict(report.metrics),
     }

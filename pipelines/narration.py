@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 _EACH_TIME = frozenset(
-    {"effect-started", "effect-confirmed", "looked", "release-reserved", "window-judged"}
+    {
+        "effect-started",
+        "effect-confirmed",
+        "looked",
+        "release-reserved",
+        "window-judged",
+        "drift-pairs",
+    }
 )
 
 
@@ -49,6 +56,12 @@ def _alarm_muted(body: Mapping[str, Any]) -> str:
     what = ", ".join(body["columns"]) or "everything"
     until = datetime.fromtimestamp(body["until"], UTC)
     return f"drift: {what} muted until {until:%Y-%m-%d %H:%M} UTC{_because(body)}"
+
+
+def _attributed(body: Mapping[str, Any]) -> str:
+    kept = body.get("not_rolled_back")
+    stays = f"; not rolled back, since {kept}" if kept else ""
+    return f"{_case(body)}: {body['outcome']}{_because(body)}{stays}"
 
 
 def _registered(body: Mapping[str, Any]) -> str:
@@ -157,10 +170,16 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "rollout-ended": _rollout_ended,
     "window-judged": lambda body: f"drift: {body['outcome']}: {body['reason']}",
     "alarm-raised": _alarm_raised,
+    "attribution-begun": lambda body: (
+        f"{_case(body)} asks release {body['previous']} what release {body['current']} is asked"
+    ),
+    "drift-pairs": lambda body: (
+        f"{_case(body)}: {body['pairs']} pairs, e-value {body['e_value']:.3g}"
+    ),
     "alarm-acknowledged": lambda body: f"{_case(body)} taken{_because(body)}",
     "alarm-muted": _alarm_muted,
     "alarm-unmuted": lambda body: f"drift: no longer muted{_because(body)}",
     "alarm-cleared": lambda body: f"{_case(body)} is over{_because(body)}",
-    "attribution-decided": lambda body: f"{_case(body)}: {body['outcome']}{_because(body)}",
+    "attribution-decided": _attributed,
     "drift-rollback-requested": lambda body: f"{_case(body)} asks to go back to {body['to']}",
 }

@@ -1,4 +1,4 @@
-"""Tells a webhook what a rollout decided. It reads the journal, so it can delay and fail nothing.
+"""Tells a webhook what rollouts and drift cases decide, and can delay or fail none of them.
 
 A thread follows the journal while a command works, and posts what matters after it was written.
 What it posted is journaled when the command has done its work: what a killed command did not get
@@ -51,6 +51,7 @@ _DECISIONS = {
     "halt": "halted",
 }
 _PHASES = {"promoted": "promoted", "paused": "paused"}
+_CALLS = {"alarm-raised": "drift-alarm", "attribution-decided": "drift-finding"}
 _ENDS = {"settled": "settled", "rolled-back": "rolled-back", "compared": "compared"}
 
 
@@ -65,6 +66,8 @@ def event_of(entry: Entry) -> str:
         return _PHASES.get(body["phase"], "")
     if entry.kind == "rollout-ended":
         return _ENDS.get(body["outcome"], "")
+    if entry.kind in _CALLS:
+        return _CALLS[entry.kind] if body.get("calls") else ""
     return "rolling-back" if entry.kind == "rollback-requested" else ""
 
 
@@ -82,7 +85,8 @@ def message(entry: Entry, event: str, rollout: Mapping[str, Any]) -> str:
         "hash": entry.hash,
     }
     moment = datetime.fromtimestamp(entry.at, UTC).isoformat()
-    return json.dumps({"type": f"rollout.{event}", "timestamp": moment, "data": data})
+    kind = event.replace("-", ".", 1) if event in _CALLS.values() else f"rollout.{event}"
+    return json.dumps({"type": kind, "timestamp": moment, "data": data})
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pipelines.assembly import Platform
 
 if TYPE_CHECKING:
     from canary.states import Rollout
+    from drift.case import DriftState
     from infra.local.stack import StackStatus
     from registry.workspace import Workspace
 
@@ -43,6 +44,10 @@ def overview(workspace: Workspace, only: str = "") -> dict[str, Any]:
     }
 
 
+PAGE = "drift.html"
+"""Of the last drift check, below its model's reports."""
+
+
 def _revision(workspace: Workspace, model: str, release: int) -> dict[str, Any]:
     """State, devices that really answer, memory held, and what the response cache did."""
     from infra.local.fleet import LocalFleet
@@ -74,8 +79,12 @@ def addresses(state: StackStatus) -> dict[str, str]:
 
 
 def _row(platform: Platform, model: str, revisions: list[int]) -> dict[str, Any]:
-    serving = platform.serving(model)
-    catalog = platform.catalog(model)
+    from canary.fold import fold
+    from drift.case import fold as fold_drift
+    from registry.catalog import Catalog
+
+    entries = platform.journal.read(model)
+    serving, catalog = fold(entries, model=model), Catalog.fold(entries)
     live = catalog.releases.get(serving.live) if serving.live is not None else None
     rollout = serving.rollout
     return {
@@ -86,7 +95,22 @@ def _row(platform: Platform, model: str, revisions: list[int]) -> dict[str, Any]
         "rollout": f"{rollout.candidate} {rollout.phase}" if rollout else None,
         "revisions": " ".join(map(str, sorted(revisions))),
         "rollout_reason": standing(rollout) if rollout else "",
+        "drift": drift_standing(platform.workspace, fold_drift(entries, model=model)),
     }
+
+
+def drift_standing(workspace: Workspace, state: DriftState) -> dict[str, Any]:
+    """The open drift case in a sentence, empty when there is none, and the page of the last check.
+
+    `page` is empty before the first one.
+    """
+    case, page = state.case, workspace.reports / "drift" / state.model / PAGE
+    told = ""
+    if case is not None:
+        taken = f"taken by {case.acknowledged_by}" if case.acknowledged_by else "taken by nobody"
+        found = f", {case.attribution}" if case.attribution else ""
+        told = f"case {case.number}, {case.severity}{found}, release {case.release}, {taken}"
+    return {"case": told, "page": str(page) if page.is_file() else ""}
 
 
 def standing(rollout: Rollout) -> str:

@@ -80,6 +80,8 @@ def publish_variant(
         "report_digest": passed.report_digest,
         "serve": serve,
     }
+    if passed.reference:
+        body["reference"] = passed.reference
     with stages.stage("publish", "Publishing to the Triton repository"):
         if release is None:
             release = catalog.next_release

@@ -24,6 +24,7 @@ from pipelines.answer_store import AnswerStore, Keeper, Progress
 from pipelines.assembly import Platform, require_environment
 from pipelines.conversion.kinds import kind_of
 from pipelines.model_config import ModelConfig, load_model_config
+from pipelines.recording import RECORDS, wait_for_records
 from pipelines.stages import announce
 from validation.cleaning import measured
 
@@ -87,6 +88,11 @@ class Case:
         """Where the answers are kept."""
         return AnswerStore.of(self.platform.workspace.state / ANSWERS, self.identity)
 
+    @property
+    def records(self) -> Path:
+        """Folder of prediction logs, one for each revision that was asked; requests are ids."""
+        return self.store.folder / RECORDS
+
 
 def score(platform: Platform, model: str, variant_digest: str, dataset: Dataset) -> Scored:
     """Every answer of the variant to the set; only what nobody answered yet is asked.
@@ -132,9 +138,12 @@ def requests_in_flight(batching: Batching) -> int:
 
 @contextmanager
 def private_revision(
-    work: Path, model: str, config: ModelConfig
+    work: Path, model: str, config: ModelConfig, predictions: Path | None = None
 ) -> Iterator[tuple[PrivateRevision, float]]:
-    """The variant in `work/variant` served as the policy says, and the seconds it took to load."""
+    """The variant in `work/variant` served as the policy says, and the seconds it took to load.
+
+    With `predictions` it writes a prediction log there.
+    """
     from infra.local.private_revision import PrivateRevision
     from model_repository.publishing import build_private
 
@@ -142,7 +151,8 @@ def private_revision(
         work / "repository", work / "variant", model, kind=config.kind, batching=config.batching
     )
     started = time.perf_counter()
-    with PrivateRevision(repository, model, log=work / "triton.log") as revision:
+    log = work / "triton.log"
+    with PrivateRevision(repository, model, log=log, predictions=predictions) as revision:
         yield revision, round(time.perf_counter() - started, 3)
 
 
@@ -153,9 +163,13 @@ def ask_revision(
     asked: Iterable[tuple[str, NDArray[Any]]],
     *,
     in_flight: int = 0,
+    recorded: bool = False,
     keeper: Keeper | None = None,
 ) -> list[Answer]:
-    """The revision's answers to questions, asked so that its batches fill unless told otherwise."""
+    """The revision's answers to questions, asked so that its batches fill unless told otherwise.
+
+    They are `recorded` in the revision's prediction log, where it has one, under their ids.
+    """
     from infra.inference import score as score_through
 
     return score_through(
@@ -165,6 +179,7 @@ def ask_revision(
         asked,
         in_flight=in_flight or requests_in_flight(config.batching),
         timeout_s=SCORING_TIMEOUT_S,
+        recorded=recorded,
         on_answer=keeper,
     )
 
@@ -195,19 +210,22 @@ def score_folder(
 
 
 def score_part(case: Case, absent: Sequence[Utterance], *, tell: bool = True) -> Scored:
-    """Ask a private revision for the answers to `absent` and keep them in `store`.
+    """Ask a private revision for the answers to `absent`; keep them, and what it records of them.
 
     Returns the answers that are not to be kept, because another run may find better ones. `tell`
     announces how far it is.
     """
     with case.platform.scratch("score") as work:
         case.platform.store.checkout(case.variant_digest, work / "variant")
-        with private_revision(work, case.model, case.config) as (revision, load_s):
+        # Beside the answers at once, so that a killed gate loses no more of the one than the other.
+        records = case.records / work.name
+        with private_revision(work, case.model, case.config, records) as (revision, load_s):
             asked = questions(case.dataset, absent)
             began = time.perf_counter()
             with Keeper(case.store, Progress(len(absent)) if tell else None) as keeper:
-                ask_revision(revision, case.model, case.config, asked, keeper=keeper)
+                ask_revision(revision, case.model, case.config, asked, recorded=True, keeper=keeper)
             score_s = round(time.perf_counter() - began, 3)
+            wait_for_records(records, len(absent))
     return Scored(tuple(keeper.passing), len(absent), load_s, score_s)
 
 

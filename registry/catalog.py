@@ -39,7 +39,10 @@ class VariantRecord:
 
 @dataclass(frozen=True, slots=True)
 class GateRecord:
-    """A verdict ("pass", "inconclusive", "error", "fail") on a variant."""
+    """A verdict ("pass", "inconclusive", "error", "fail") on a variant.
+
+    `reference` is the digest of what live traffic is compared with first, empty without one.
+    """
 
     variant_digest: str
     artifact: str
@@ -47,6 +50,7 @@ class GateRecord:
     verdict: str
     report_digest: str
     metrics: Mapping[str, float]
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +173,7 @@ def _variant(body: Mapping[str, Any]) -> VariantRecord:
 
 def _gate(body: Mapping[str, Any]) -> GateRecord:
     names = ("variant_digest", "artifact", "variant", "verdict", "report_digest", "metrics")
-    return GateRecord(**{name: body[name] for name in names})
+    return GateRecord(**{name: body[name] for name in names}, reference=body.get("reference", ""))
 
 
 def _release(body: Mapping[str, Any]) -> ReleaseRecord:

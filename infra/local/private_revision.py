@@ -39,7 +39,8 @@ class PrivateRevision:
     Entering waits until the model is ready, and raises PermanentEngineError with the server's
     reason when it does not load, RetryableEngineError when that takes longer than `timeout_s`.
     The server is gone when the block ends, whichever way, and when this process is killed.
-    `log` takes what the server prints.
+    `log` takes what the server prints, `predictions` a prediction log of its own; without it
+    nothing is recorded. The log loses what the server has not written when the block ends.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class PrivateRevision:
         release: int = 1,
         *,
         log: Path,
+        predictions: Path | None = None,
         timeout_s: float = LOAD_TIMEOUT_S,
     ) -> None:
         self._repository, self._model, self._release = repository, model, release
         self._log, self._timeout_s = log, timeout_s
+        self._predictions = predictions
         self._endpoints = new_endpoints()
         self._prefix = region_prefix(repository, model, release)
         self._process: subprocess.Popen[bytes] | None = None
@@ -117,7 +120,7 @@ class PrivateRevision:
             "command": triton.command_line(
                 self._repository, self._model, self._release, self._endpoints, self._prefix
             ),
-            "environment": triton.environment(predictions=None),
+            "environment": triton.environment(self._predictions),
             "folder": str(self._repository),
             "log": str(self._log),
             # What a killed engine leaves in shared memory, for an owner that was killed too.

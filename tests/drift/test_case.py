@@ -25,6 +25,7 @@ from drift.history import WindowDistances
 from drift.permission import Permission, Serving, permitted
 from drift.policy import DriftPolicy
 from drift.verdicts import Alarm, NotEnoughData, Quiet, Watch
+from drift.window_estimate import WindowEstimate
 from drift.windows import Basis, Window
 from registry.errors import IntegrityError, UserError
 from registry.journal import Entry
@@ -232,6 +233,28 @@ def test_distances_are_kept_for_the_windows_to_come() -> None:
     look = Look(HOUR, 4, kept.span, QUIET, kept)
     life.write(decide(life.state, look, POLICY))
     assert life.state.windows == (kept,)
+    assert not life.state.estimates
+    estimate = WindowEstimate(4, HOUR, 2 * HOUR, 0.0625, 300)
+    look = Look(2 * HOUR, 4, Window(HOUR, 2 * HOUR), QUIET, estimate=estimate)
+    life.write(decide(life.state, look, POLICY))
+    assert life.state.estimates == (estimate,)
+    assert life.state.windows == (kept,)
+
+
+def test_days_are_doubtful_while_somebody_was_to_act_unless_no_release_was_worse() -> None:
+    life = Life(POLICY.model_copy(update={"cooldown_s": 0.0}))
+    life.looks(WATCH, QUIET, QUIET, QUIET)
+    assert not life.state.doubtful
+    life.look(ALARM)
+    assert len(life.state.doubtful) == 1
+    open_case = life.state.doubtful[0]
+    assert open_case.since == 4 * HOUR
+    assert open_case.touches(Window(1e9, 2e9))
+    life.looks(QUIET, QUIET, QUIET)
+    assert life.state.doubtful == (Window(4 * HOUR, 5 * HOUR),)
+    life.look(ALARM)
+    life.attribute(NeitherWorse("alike"))
+    assert life.state.doubtful == (Window(4 * HOUR, 5 * HOUR),)
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,15 @@ def test_a_day_with_few_windows_is_no_day(rng: np.random.Generator) -> None:
 
 
 def test_marked_stretches_other_bases_and_empty_sides_are_left_out() -> None:
-    other = WindowDistances(window(5).span, Basis.RELEASE, 10, 10, {})
+    other = WindowDistances(window(5).span, Basis.RELEASE, 10, 10, {}, 3)
     kept = [window(1), window(2), window(3), other, window(4, units=0)]
     history = History.of(
         kept, basis=Basis.SAME_HOURS, marked=(Window(2 * DAY_S + 1000, 2 * DAY_S + 1001),)
     )
     assert history.days.tolist() == [1, 3]
+    assert History.of(kept, basis=Basis.RELEASE, release=3).days.tolist() == [5]
+    assert not len(History.of(kept, basis=Basis.RELEASE, release=4).days)
+    assert WindowDistances.from_json(other.to_json()) == other
 
 
 def test_without_a_past_nothing_is_scored() -> None:

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift.windows import DAY_S, Window, same_hours, tumbling_by_count, tumbling_by_time
+from drift.windows import (
+    DAY_S,
+    Basis,
+    Own,
+    Window,
+    choose_reference,
+    first_days,
+    same_hours,
+    tumbling_by_count,
+    tumbling_by_time,
+)
 
 seconds = st.integers(min_value=0, max_value=4_000_000_000)
 
@@ -66,3 +76,47 @@ def test_a_window_is_half_open() -> None:
 def test_a_window_that_is_none_is_refused(since: float, until: float) -> None:
     with pytest.raises(ValueError, match="window"):
         Window(since, until)
+
+
+NOON = Window(10 * DAY_S + 43_200, 10 * DAY_S + 46_800)
+FIRST = (Window(5 * DAY_S, 6 * DAY_S),)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "own", "basis"),
+    [
+        (3, Own(4, FIRST, is_gated=True), Basis.SAME_HOURS),
+        (2, Own(4, FIRST, is_gated=True), Basis.RELEASE),
+        (2, Own(4, (), is_gated=True), Basis.GATE),
+        (2, Own(4), Basis.NONE),
+        (0, Own(), Basis.NONE),
+    ],
+)
+def test_the_reference_is_the_best_that_there_is(recorded: int, own: Own, basis: Basis) -> None:
+    spans = same_hours(NOON, 7)
+    chosen = choose_reference(
+        NOON, 7, 3, recorded={span.since for span in spans[:recorded]}, own=own
+    )
+    assert chosen.basis is basis
+    assert chosen.days_more == max(0, 3 - recorded)
+    assert chosen.release == (0 if basis is Basis.SAME_HOURS else own.release)
+    expected = {Basis.SAME_HOURS: spans[:recorded], Basis.RELEASE: FIRST}
+    assert chosen.windows == expected.get(basis, ())
+    assert basis.words
+
+
+def test_a_reference_that_overlaps_the_window_is_refused() -> None:
+    with pytest.raises(ValueError, match="overlaps"):
+        choose_reference(NOON, 7, 3, recorded=(), own=Own(1, (Window(0, NOON.until),)))
+
+
+def test_first_days_are_whole_over_and_healthy() -> None:
+    settled = 5 * DAY_S + 100
+    days = first_days(settled, NOON, 9)
+    assert [day.since - settled for day in days] == [n * DAY_S for n in range(5)]
+    assert all(day.until <= NOON.since for day in days)
+    assert first_days(settled, NOON, 2) == days[:2]
+    ill = Window(days[1].since + 50, days[1].since + 60)
+    assert first_days(settled, NOON, 2, (ill,)) == (days[0], days[2])
+    assert first_days(settled, NOON, 9, (Window(settled, 1e15),)) == ()
+    assert first_days(NOON.since, NOON, 9) == ()

@@ -2,129 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+import copy
+import shutil
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from drift.case_steps import Draft, acknowledge, clear, mute, unmute
-from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA
-from pipelines.assembly import Platform
-from pipelines.drift_cases import look, state_of, told, write_down
+from pipelines.drift_cases import state_of, told
 from pipelines.narration import sentence
 from registry.errors import ConflictError, UserError
 from registry.workspace import Workspace
 
+from .drift_world import DAY_S, MODEL, Month, empty_month
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.drift_cases import Looked
-
-MODEL = "speech"
-HOUR_S, DAY_S = 3600, 86_400
-BEGAN = datetime(2026, 3, 2, 9, tzinfo=UTC).timestamp()
-POLICY = """kind = "whisper"
-
-[convert]
-variants = ["onnx-fp32"]
-
-[gate]
-dataset = "set"
-sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
-normaliser = "basic"
-cluster = "speaker"
-
-[gate.limits]
-wer = 0.1
-
-[rollout]
-steps = [{ weight = 100 }]
-
-[drift]
-permutations = 119
-clear_after = 2
-cooldown_s = 0
-"""
-
-
-@dataclass
-class Month:
-    """Records of an hour a day, and the looks at them."""
-
-    workspace: Workspace
-    day: int = 0
-    random: Any = field(default_factory=lambda: np.random.default_rng(7))
-
-    @property
-    def platform(self) -> Platform:
-        return Platform(self.workspace, actor="ann")
-
-    @property
-    def now(self) -> float:
-        return BEGAN + self.day * DAY_S + HOUR_S
-
-    def record(
-        self, *, release: int = 1, louder: float = 0.0, without: tuple[str, ...] = ()
-    ) -> None:
-        """One hour of 400 requests, each a session."""
-        self.day += 1
-        began = self.now - HOUR_S
-        rows = 400
-        drawn = {
-            "at": [
-                datetime.fromtimestamp(began + 1 + at, UTC)
-                for at in np.sort(self.random.uniform(0, HOUR_S - 2, rows))
-            ],
-            "session": [f"{self.day}-{number}" for number in range(rows)],
-            "request": [f"{self.day}-r{number}" for number in range(rows)],
-            "duration_s": self.random.gamma(4, 1, rows),
-            "rms": self.random.normal(0.1 + louder, 0.03, rows),
-            "snr_db": self.random.normal(20, 4, rows),
-            "length_chars": self.random.integers(5, 60, rows),
-            "average_log_probability": self.random.normal(-0.3, 0.1, rows),
-            "empty": [False] * rows,
-            "shadow": [False] * rows,
-        }
-        columns = {name: drawn.get(name, [None] * rows) for name in PREDICTION_SCHEMA.names} | {
-            "model": [MODEL] * rows,
-            "release": [release] * rows,
-        }
-        table = pa.table(columns, schema=PREDICTION_SCHEMA).drop_columns(list(without))
-        hour = f"{datetime.fromtimestamp(began, UTC):%Y%m%d%H}"
-        folder = (
-            self.workspace.predictions / f"model={MODEL}" / f"release={release}" / f"hour={hour}"
-        )
-        folder.mkdir(parents=True)
-        pq.write_table(table, folder / "part-1-1.parquet")
-
-    def look(self, **named: Any) -> Looked:
-        return look(self.platform, MODEL, now=self.now, window_s=HOUR_S, **named)
-
-    def say(self, step: Any) -> None:
-        write_down(self.platform, MODEL, step, self.now)
-
-    def pass_days(self, count: int) -> list[str]:
-        verdicts = []
-        for _ in range(count):
-            self.record()
-            verdicts.append(self.look().check.verdict)
-        return verdicts
+QUIET_DAYS = 17
+"""Three days until there are same hours to compare with, and 14 that were compared with them."""
 
 
 @pytest.fixture
 def month(tmp_path: Path) -> Month:
-    (tmp_path / "sluice.toml").write_text("")
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / f"{MODEL}.toml").write_text(POLICY)
-    return Month(Workspace(tmp_path))
+    return empty_month(tmp_path)
 
 
-def test_a_case_from_its_alarm_to_its_end(month: Month) -> None:
-    assert "alarm" not in month.pass_days(15)
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Month:
+    """Days after which an alarm can be raised; only to be copied."""
+    month = empty_month(tmp_path_factory.mktemp("lived"))
+    verdicts = month.pass_days(QUIET_DAYS)
+    assert verdicts[:3] == ["not enough data"] * 3
+    assert "alarm" not in verdicts
+    return month
+
+
+@pytest.fixture
+def past(lived: Month, tmp_path: Path) -> Month:
+    """The same days, in a workspace of the test's own."""
+    shutil.copytree(lived.workspace.root, tmp_path, dirs_exist_ok=True)
+    return Month(Workspace(tmp_path), lived.day, copy.deepcopy(lived.random))
+
+
+def test_a_case_from_its_alarm_to_its_end(past: Month) -> None:
+    month = past
     assert state_of(month.platform, MODEL).case is None
     month.record(louder=0.06)
     found = month.look()
@@ -158,13 +80,14 @@ def test_a_case_from_its_alarm_to_its_end(month: Month) -> None:
     assert told(state)["ended"][0]["acknowledged_by"] == "ann"
 
 
-def test_while_it_is_muted_nobody_is_called_and_the_case_opens(month: Month) -> None:
-    month.pass_days(15)
+def test_while_it_is_muted_nobody_is_called_and_the_case_opens(past: Month) -> None:
+    month = past
     with pytest.raises(UserError, match="nothing is muted"):
         month.say(lambda state, _: unmute(state, ""))
     month.say(lambda _, at: mute(at=at, until=at + 5 * DAY_S, reason="load test"))
     month.record(louder=0.06)
     found = month.look()
+    assert found.check.verdict == "alarm"
     assert (found.state.case is not None, found.calls) == (True, ())
     with pytest.raises(UserError, match="no reason"):
         month.say(lambda state, _: clear(state, " "))
@@ -175,7 +98,7 @@ def test_while_it_is_muted_nobody_is_called_and_the_case_opens(month: Month) -> 
 
 
 def test_a_column_that_is_new_is_no_drift(month: Month) -> None:
-    for _ in range(15):
+    for _ in range(4):
         month.record(without=("average_log_probability",))
         month.look()
     month.record(release=2)

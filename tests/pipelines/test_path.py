@@ -15,6 +15,9 @@ import numpy as np
 import psutil
 import pytest
 
+from pipelines.assembly import Platform
+from registry.workspace import Workspace
+
 from .conftest import GRID, MODEL
 
 if TYPE_CHECKING:
@@ -137,6 +140,35 @@ def test_a_better_release_takes_over_under_load_and_nothing_is_lost(home: Home) 
     assert home.json("status", MODEL)["models"][0]["live"] == 2
 
 
+def test_a_round_of_the_drift_watch_says_what_it_saw_and_moves_nothing(home: Home) -> None:
+    seen = home.json("drift", "watch", MODEL, "--rounds", "1", "--window", "1h", expect=3)
+    assert (seen["verdict"], seen["finding"], seen["trouble"]) == ("not enough data", "", "")
+    assert home.run("drift", "attribute", MODEL).refusal.endswith("looks")
+
+
+def test_an_alarm_asks_the_release_before_the_same_and_moves_nothing(home: Home) -> None:
+    platform = Platform(Workspace(home.root), actor="a test")
+    now = time.time()
+    opened = {"case": 1, "severity": "act", "columns": ["rms"], "reason": "louder", "release": 2}
+    times = {"since": now - 60, "until": now}
+    platform.append(MODEL, "alarm-raised", {**opened, **times, "alpha": 0.01})
+    with Traffic(home.front_door()) as traffic:
+        ran = home.run("drift", "attribute", MODEL, "--for", "8s", "--output", "json")
+    found = ran.value
+    # The releases hardly differ, so only how much was seen decides between these two.
+    assert (ran.code, found["finding"]) in {(0, "neither"), (3, "not enough")}, ran.err
+    assert found["pairs"] >= 20
+    assert found["rolled_back_to"] is None
+    assert traffic.failures == []
+    assert set(traffic.releases) == {2}
+    if found["finding"] == "not enough":
+        assert found["pairs_more"] > 0
+        home.json("drift", "clear", MODEL, "--reason", "a test")
+    assert home.json("drift", "show", MODEL)["case"] is None
+    status = home.json("status", MODEL)["models"][0]
+    assert (status["live"], status["rollout"]) == (2, None)
+
+
 def test_an_undertrained_checkpoint_is_refused_with_numbers(home: Home) -> None:
     home.json("register", MODEL, str(GRID / "models" / "whisper-grid-undertrained"))
     home.json("convert", MODEL, "-v", "onnx-fp32", "-v", "openvino-int8")
@@ -212,7 +244,7 @@ def test_wrong_use_is_one_line_and_changes_nothing(
 
 
 def test_down_leaves_nothing_running_and_up_serves_again(home: Home) -> None:
-    home.run("down")
+    home.down()
     left = [
         process.info["cmdline"]
         for process in psutil.process_iter(["environ", "cmdline"])
@@ -222,7 +254,7 @@ def test_down_leaves_nothing_running_and_up_serves_again(home: Home) -> None:
     before = home.history()
     assert "sluice up" in home.run("promote", MODEL, "--release", "1").refusal
     assert home.history() == before
-    home.json("up")
+    home.up()
     with Traffic(home.front_door()) as traffic:
         time.sleep(1.0)
     assert traffic.failures == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from registry.errors import FencedError, IntegrityError, LeaseHeldError, SluiceError
+from registry.errors import ConflictError, FencedError, IntegrityError, LeaseHeldError, SluiceError
 from registry.journal import GENESIS, Entry, Journal, _draft
 from registry.lease import LONGEST_TTL_S, Lease, Leases, _check_times
 
@@ -53,13 +53,16 @@ class MemoryJournal(Journal):
         actor: str,
         at: float,
         lease: Lease | None = None,
+        after: int | None = None,
     ) -> Entry:
         draft = _draft(model, kind, body, actor, at)
         self.fail()
+        entries = self._entries.setdefault(model, [])
+        if after is not None and len(entries) != after:
+            raise ConflictError(f"entry {after} is not the newest any more", where=model)
         if lease is not None:
             self.check(lease, model, at)
             self.tokens.append((lease.token, self.newest[model].token))
-        entries = self._entries.setdefault(model, [])
         previous = entries[-1].hash if entries else GENESIS
         entry = replace(draft, sequence=len(entries) + 1, previous=previous)
         entry = replace(entry, hash=entry.computed_hash())

@@ -219,7 +219,7 @@ def test_what_compares_nothing_is_refused(changes: dict[str, Any], said: str) ->
         (Step(weight=100, hold_s=1),),
         (Step(weight=50),),
         (Step(weight=50, hold_s=1, manual=True),),
-        (Step(shadow=50, hold_s=1),),
+        (Step(shadow=50),),
     ],
 )
 def test_its_plan_has_one_step_with_an_end(steps: tuple[Step, ...]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MODELS = ("one", "two")
 TIMES = st.sampled_from([0.0, 4.0, 9.0, 11.0, 700.0, 4000.0])
 OPERATIONS = st.tuples(
-    st.sampled_from(["append", "acquire", "take_over", "renew", "release"]),
+    st.sampled_from(["append", "follow", "acquire", "take_over", "renew", "release"]),
     st.sampled_from(MODELS),
     st.integers(0, 3),
     TIMES,
@@ -34,9 +34,12 @@ def outcome(
     lease = held[int(str(number)) % len(held)] if held and number else None
     when = float(str(at))
     try:
-        if name == "append":
+        if name in ("append", "follow"):
             body = {"number": number, "pair": (1, 2)}
-            return journal.append(str(model), "x", body, actor="t", at=when, lease=lease)
+            after = number if name == "follow" else None
+            return journal.append(
+                str(model), "x", body, actor="t", at=when, lease=lease, after=after
+            )
         if name in ("acquire", "take_over"):
             ask = leases.acquire if name == "acquire" else leases.take_over
             held.append(ask(str(model), f"h{number}", now=when, ttl_s=10.0))
