@@ -17,7 +17,7 @@ demo: data ## Take a trained Whisper from a folder to live traffic and back, in 
 	@$(RUN) examples/grid/demo
 
 test: data check ## Check the code, then run every test
-	@$(RUN) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: setup ## Format, lint, types, layers
 	@.venv/bin/ruff format --check --quiet .

@@ -49,6 +49,9 @@ def check(
         str,
         typer.Option("--window", metavar="TIME", help="How far back: 30m, 2h. Default: window_s."),
     ] = "",
+    requests: Annotated[
+        int, typer.Option("--requests", min=0, help="The last so many instead, within a day.")
+    ] = 0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Compare the last window of the prediction log with what came before. Moves no traffic.
@@ -64,10 +67,14 @@ def check(
 
     from cli.progress import progress
     from pipelines.drift_cases import look
+    from pipelines.drift_spans import span_of_last
 
-    platform = _platform_of(model)
+    platform, now = _platform_of(model), time.time()
+    window_s = seconds(window) if window else None
     with progress():
-        found = look(platform, model, now=time.time(), window_s=seconds(window) if window else None)
+        if requests:
+            window_s = span_of_last(platform.workspace, model, requests, now)
+        found = look(platform, model, now=now, window_s=window_s)
     value = found.to_json()
     emit(output, value, lambda: print_pairs(value.items()))
     raise typer.Exit({"alarm": 1, "not enough data": 3}.get(found.check.verdict, 0))

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+TESTS = Path(__file__).resolve().parent
 
 
-@pytest.hookimpl(tryfirst=True)
+class WholeFiles(LoadFileScheduling):
+    """A worker takes whole files, and all files whose tests live in one home are one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "home" if file in _files_in_home() else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
+    return WholeFiles(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers take whole files; files that live in one home are taken together."""
-    for item in items:
-        shares = "home" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("home" if shares else str(item.path)))
+    """Those that take longest come first."""
+    items.sort(key=lambda item: _rank(getattr(item, "fixturenames", ())))
+
+
+def _rank(fixtures: Collection[str]) -> int:
+    return 0 if "home" in fixtures else 1 if "engines" in fixtures else 2
+
+
+@cache
+def _files_in_home() -> frozenset[str]:
+    """Paths below the checkout, as tests are named by."""
+    files = (TESTS / "pipelines").glob("test_*.py")
+    return frozenset(
+        path.relative_to(TESTS.parent).as_posix()
+        for path in files
+        if "home: Home" in path.read_text()
+    )
 
 
 @pytest.fixture(scope="session")

@@ -182,6 +182,8 @@ def test_a_front_door_that_restarts_loses_nothing(door: Door, scraped: Scraped, 
     before = telemetry.read(model, 100)
     os.kill(door.supervisor.states()["envoy"].pid, signal.SIGKILL)
     _await_answer(f"{door.url}/v2/models/{model}/ready")
+    # A scrape of the new life, without which it could begin above where the old one ended.
+    telemetry.read(model, 100)
     ask(door, model, 4)
     after = telemetry.read(model, 100)
     gained = {release: after[release].requests - before[release].requests for release in after}

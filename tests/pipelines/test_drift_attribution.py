@@ -126,6 +126,22 @@ def test_copies_give_no_traffic_until_it_is_decided(platform: StagedPlatform) ->
     assert platform.stage.world.unanswered == 0
 
 
+def test_once_the_evidence_is_there_only_routes_are_written(platform: StagedPlatform) -> None:
+    """MLflow and stopping what is not needed take seconds: they come before, or after."""
+    platform.behave(empty_share={1: 0.04, 2: 0.12})
+    platform.open_case()
+    platform.attribute()
+    entries = platform.journal.read(MODEL)
+    evidence = next(entry.sequence for entry in entries if entry.kind == "skip-requested")
+    effects = [
+        entry.body
+        for entry in entries
+        if entry.kind == "effect-started" and entry.sequence > evidence
+    ]
+    assert [effect["name"] for effect in effects[:2]] == ["WriteRoute", "WriteRoute"]
+    assert effects[1]["arguments"]["shares"] == [[1, 100]]
+
+
 def test_a_world_that_changed_keeps_the_release(platform: StagedPlatform) -> None:
     """Without records of before nobody knows what is usual, so no word but `neither` is said."""
     platform.behave(empty_share={1: 0.12, 2: 0.12})

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from drift.case import Case, Severity
 from drift.comparison import Usual
 from drift.policy import DriftPolicy
+from drift.records import read_records
 from pipelines.drift_cases import learn, state_of
+from pipelines.drift_spans import span_of_last
 from pipelines.drift_usual import usual_answers
+from registry.errors import UserError
 
 from .drift_world import DAY_S, HOUR_S, MODEL, Month, empty_month
 
@@ -39,6 +44,22 @@ def test_a_past_is_learned_at_once_and_once(tmp_path: Path) -> None:
     found = month.look()
     assert found.check.verdict == "alarm", found.check.reason
     assert found.state.case is not None
+
+
+def test_a_window_by_count_reaches_back_as_far_as_so_many_requests_came(tmp_path: Path) -> None:
+    month = empty_month(tmp_path)
+    month.record()
+    spans = [span_of_last(month.workspace, MODEL, count, month.now) for count in (1, 100, 400)]
+    assert spans == sorted(spans)
+    assert 0 < spans[0] < spans[1] < spans[2] < HOUR_S
+    table = read_records(
+        month.workspace.predictions, MODEL, since=month.now - spans[1], until=month.now
+    ).table
+    assert table.num_rows == 100
+    with pytest.raises(UserError, match="only 400 requests came within a day"):
+        span_of_last(month.workspace, MODEL, 401, month.now)
+    with pytest.raises(UserError, match="a window of 0 requests"):
+        span_of_last(month.workspace, MODEL, 0, month.now)
 
 
 def case(month: Month, release: int = 1) -> Case:

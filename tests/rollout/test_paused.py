@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,22 @@ def wait_for(what: Callable[[], object], limit_s: float = 60) -> None:
         time.sleep(0.02)
 
 
+def stop_outside_a_write(process: int, database: Path) -> None:
+    """Stop it while it does not hold the database, which nobody could then write for ever."""
+    for _ in range(100):
+        os.kill(process, signal.SIGSTOP)
+        with closing(sqlite3.connect(database, timeout=0.2)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(process, signal.SIGCONT)
+                time.sleep(0.01)
+            else:
+                connection.rollback()
+                return
+    raise AssertionError("it never lets go of the database")
+
+
 def bytes_of(world: FileWorld) -> dict[str, bytes]:
     """Everything that a controller may write, the database aside."""
     folders = (world.workspace.run, world.workspace.repository, world.workspace.state / "aliases")
@@ -60,7 +78,7 @@ def test_a_process_that_sleeps_past_its_lease_does_nothing_more(world: FileWorld
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as child:
         try:
             wait_for(lambda: world.serving.rollout and world.serving.rollout.held_from)
-            os.kill(child.pid, signal.SIGSTOP)
+            stop_outside_a_write(child.pid, world.workspace.state / "journal.db")
             assert world.route is not None
             assert world.route.shares == (Share(1, 50), Share(2, 50))
             with pytest.raises(LeaseHeldError):
