@@ -71,7 +71,7 @@ EXAMPLES = {
             "evaluation",
             "calibration",
             # One scale for a batch makes answers of onnx-int8 depend on who shares it.
-            ("openvino-int8", "openvino-fp16"),
+            ("openvino-int8",),
             "wer",
             0.05,
         ),

@@ -55,7 +55,7 @@ def test_a_search_keeps_what_holds_and_says_why(home: Home) -> None:
     policy.write_text(wider.replace("[convert]\n", named))
     try:
         found = home.json(
-            "convert", MODEL, "--search", *("--budget-s", "45"), *("--artifact", good)
+            "convert", MODEL, "--search", *("--budget-s", "100"), *("--artifact", good)
         )
     finally:
         policy.write_text(before)
