@@ -53,6 +53,12 @@ Values = tuple[tuple[int, int, int], ...]
 """A session's mean as numerator and denominator, and how many sessions had it."""
 
 
+def is_block(sessions: int, *, seen: int, seconds: float) -> bool:
+    """Whether so many new sessions are a block after `seen` ones and `seconds` since the last."""
+    grown = sessions >= BLOCK_GROWTH * seen
+    return sessions >= MIN_BLOCK_SESSIONS and (grown or seconds >= MAX_BLOCK_S)
+
+
 def session_of(pair: Pair) -> str:
     """The unit that a pair belongs to; a request without a session is one of its own."""
     return pair.session or f"request {pair.request}"
@@ -78,8 +84,7 @@ class PairCounts:
 
     def complete(self, *, seen: int, seconds: float) -> bool:
         """Whether they are enough to be counted, by sessions and the clock alone."""
-        grown = self.sessions >= BLOCK_GROWTH * seen
-        return self.sessions >= MIN_BLOCK_SESSIONS and (grown or seconds >= MAX_BLOCK_S)
+        return is_block(self.sessions, seen=seen, seconds=seconds)
 
     def to_json(self) -> dict[str, Any]:
         """A value for the journal."""

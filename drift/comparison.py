@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from canary.pairs import BLOCK_GROWTH, MAX_BLOCK_S, MIN_BLOCK_SESSIONS
+from canary.pairs import is_block
 from drift.attribution import Attribution, AttributionPlan
 from drift.case_steps import Draft
 from drift.pair_blocks import PairBlock
@@ -61,9 +61,8 @@ class Comparison:
 
     def is_complete(self, block: PairBlock, now: float) -> bool:
         """Whether a block is to be counted: by its sessions and the clock, never by its content."""
-        grown = block.sessions >= BLOCK_GROWTH * self.attribution.sessions
-        waited = now - max(self.counted_at, self.began) >= MAX_BLOCK_S
-        return block.sessions >= MIN_BLOCK_SESSIONS and (grown or waited)
+        waited = now - max(self.counted_at, self.began)
+        return is_block(block.sessions, seen=self.attribution.sessions, seconds=waited)
 
     def draft(self, block: PairBlock) -> Draft:
         """The entry of one more block, with where the evidence stands after it."""

@@ -15,10 +15,9 @@ from drift.evidence_view import evidence_view
 from drift.quality_view import quality_view
 from drift.report_view import calibration_line, column_views, movers, without_values
 from drift.timeline_view import timeline_view
+from registry.markup import breakable, with_code
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
-
     from drift.report import DriftReport
     from drift.windows import Window
 
@@ -38,8 +37,8 @@ def render_html(report: DriftReport) -> str:
     environment.filters["moment"] = _moment
     environment.filters["span"] = _span
     environment.filters["grouped"] = lambda number: f"{number:,}"
-    environment.filters["code"] = _with_code
-    environment.filters["breakable"] = _breakable
+    environment.filters["code"] = with_code
+    environment.filters["breakable"] = breakable
     judgement, quality = report.assessment.judgement, report.quality
     return environment.get_template("report.html.jinja").render(
         report=report,
@@ -67,21 +66,3 @@ def _span(window: Window) -> str:
     since, until = _moment(window.since), _moment(window.until)
     day, _, hour = until.rpartition(", ")
     return f"{since} to {hour if since.startswith(day) else until} UTC"
-
-
-def _with_code(text: str) -> Markup:
-    """Escaped text whose parts between backticks are code."""
-    from markupsafe import Markup, escape
-
-    parts = text.split("`")
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
-        for number, part in enumerate(parts)
-    )
-
-
-def _breakable(name: str) -> Markup:
-    """Escaped text that a line may break after an underscore."""
-    from markupsafe import Markup, escape
-
-    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from drift.case import DriftState
     from drift.case_steps import Draft
+    from drift.report import DriftReport
     from pipelines.assembly import Platform
     from pipelines.drift_check import DriftCheck
 
@@ -38,6 +39,8 @@ class Looked:
     state: DriftState
     calls: tuple[str, ...]
     """Reasons for which a person is to be called, in the order of the journal."""
+    report: DriftReport
+    """What the page shows."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for people and machines alike."""
@@ -75,9 +78,9 @@ def look(platform: Platform, model: str, *, now: float, window_s: float | None =
         seen = _seen(check, now, check.release or platform.serving(model).live or 0)
         drafts = decide(state, seen, policy)
         state = append_drafts(platform, state, drafts, now)
-    tell(platform, check, now=now)
+    report = tell(platform, check, now=now)
     calls = tuple(draft.body["reason"] for draft in drafts if draft.calls)
-    return Looked(model, check, is_kept, state, calls)
+    return Looked(model, check, is_kept, state, calls, report)
 
 
 def _seen(check: DriftCheck, at: float, release: int) -> Look:

@@ -17,6 +17,7 @@ from drift.case_steps import Draft
 from drift.comparison import begin, comparisons
 from drift.pair_blocks import count_block
 from pipelines.drift_usual import usual_answers
+from pipelines.rollout.pairing import LATE_S
 from pipelines.stages import announce
 from registry.errors import RetryableEngineError
 
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from drift.pair_blocks import PairBlock
     from drift.policy import DriftPolicy
     from pipelines.assembly import Platform
-
-LATE_S = 10.0
-"""Pairs are read again for so long, because one may be told of after a younger one."""
 
 
 def find_or_begin(

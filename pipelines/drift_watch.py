@@ -52,12 +52,12 @@ def drift_watch(
     with notifying(platform, model):
         with stages.stage("look"):
             found = look(platform, model, now=time.time(), window_s=window_s or None)
-        result = {**found.to_json(), **result}
+        result, report = {**found.to_json(), **result}, found.report
         if is_to_be_attributed(found.state.case):
             with stages.stage("attribute"):
                 result |= _attributed(platform, model, advise=advise)
-        with stages.stage("report"):
             report = tell(platform, found.check, now=time.time())
+        with stages.stage("report"):
             result["report"] = keep_report(platform, report, found.check.page.parent)
     return {**result, "stages": stages.seconds}
 

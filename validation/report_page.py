@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from registry.markup import breakable, with_code
 from validation.report_advice import HEADLINES, next_steps, power_chance, reasons
 from validation.report_alignment import Pair, align, by_characters
 from validation.report_costs import cost_rows
@@ -20,8 +21,6 @@ from validation.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from markupsafe import Markup
 
     from validation.evidence import Check, GateReport, WorstUtterance
 
@@ -79,8 +78,8 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = _with_code
-    environment.filters["breakable"] = _breakable
+    environment.filters["code"] = with_code
+    environment.filters["breakable"] = breakable
     word, line = HEADLINES[report.verdict]
     return environment.get_template("report.html.jinja").render(
         report=report,
@@ -164,21 +163,3 @@ def _origin(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"{key}: {name}", "none" if inner is None else str(inner)
         else:
             yield key.replace("_", " "), str(value)
-
-
-def _with_code(text: str) -> Markup:
-    """Escaped text whose parts between backticks are code."""
-    from markupsafe import Markup, escape
-
-    parts = text.split("`")
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
-        for number, part in enumerate(parts)
-    )
-
-
-def _breakable(name: str) -> Markup:
-    """Escaped text that a line may break after an underscore."""
-    from markupsafe import Markup, escape
-
-    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
