@@ -2,7 +2,8 @@
 
 In one run, in turn: the gate's own path (clips read, hashed and decoded from disk, asked of a
 private revision, answers read back) and the release's own program in a loop over the same clips in
-batches of the same size, decoded beforehand, with no server around it. The order turns every round.
+batches of the same size, decoded beforehand, with no server around it; with `--instances`, as many
+loops at once as the server has copies of the model. The order turns every round.
 
 `python -m benchmarks.evaluation [--kind KIND] [--variant VARIANT] [--layers N]` prints one JSON
 object on its last line: `gate_rps` and `bare_rps`, the median answers a second of each side,
@@ -21,6 +22,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +102,7 @@ def _measure(
                 rps = (
                     _gate_rps(revision, kind, model, dataset, batching)
                     if side == "gate"
-                    else _bare_rps(request)
+                    else _bare_rps(request, instances)
                 )
                 sides[side].append(round(rps, 1))
     ratios = [gate / bare for gate, bare in zip(sides["gate"], sides["bare"], strict=True)]
@@ -135,7 +137,13 @@ def _gate_rps(
     return len(answers) / took
 
 
-def _bare_rps(request: Mapping[str, Any]) -> float:
+def _bare_rps(request: Mapping[str, Any], instances: int) -> float:
+    """Answers a second of as many loops at once as the server has instances."""
+    with ThreadPoolExecutor(instances) as loops:
+        return sum(loops.map(_bare_loop, [request] * instances))
+
+
+def _bare_loop(request: Mapping[str, Any]) -> float:
     done = subprocess.run(
         [str(SERVING.python), str(Path(__file__).with_name("serving_bare.py"))],
         input=json.dumps(request),
@@ -162,7 +170,7 @@ def _bare_request(
         "model": model,
         "serving": kind_of(kind).serving,
         "questions": str(path),
-        "threads": _cores(),
+        "threads": batching.threads,
         "batch": batching.max_batch_size,
         "seconds": BARE_SECONDS,
         "options": dict(batching.options),

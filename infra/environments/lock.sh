@@ -15,4 +15,5 @@ compile control.lock --group ../../pyproject.toml:dev
 only_group converter --no-emit-package torch ${TORCH_WHEELS:+--find-links "$TORCH_WHEELS"}
 only_group keras
 only_group serving
+only_group scanners
 only_group bootstrap

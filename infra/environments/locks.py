@@ -79,6 +79,7 @@ CONTROL = Environment("control", "the command line, flows and tests")
 CONVERTER = Environment("converter", "conversions: PyTorch, Transformers, NNCF")
 KERAS = Environment("keras", "conversions of Keras models: TensorFlow")
 SERVING = Environment("serving", "Triton, ONNX Runtime, OpenVINO")
-ENVIRONMENTS = (CONTROL, CONVERTER, KERAS, SERVING)
+SCANNERS = Environment("scanners", "advisers on files from outside: modelscan, fickling")
+ENVIRONMENTS = (CONTROL, CONVERTER, KERAS, SERVING, SCANNERS)
 CONVERTERS = {environment.name: environment for environment in (CONVERTER, KERAS)}
 """Those that models are opened in, by the name that a kind gives."""
