@@ -47,9 +47,9 @@ class MeanBets:
 
 
 @cache
-def worse_bets() -> MeanBets:
-    """Bets on "the candidate has more bad outputs than the baseline", differences in [-1, 1]."""
-    return _bets(0.0, below=False, most=1.0)
+def worse_bets(margin: float = 0.0) -> MeanBets:
+    """Bets on "more bad outputs than the other release plus `margin`", differences in [-1, 1]."""
+    return _bets(margin, below=False, most=1 / (1 + margin))
 
 
 @cache

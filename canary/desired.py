@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from canary.effects import Done, Observe, Record, WriteRoute, whole
-from canary.ports import Share
+from canary.ports import Mirror, Share
 from canary.states import AT_FULL_TRAFFIC, Outcome, Phase
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _idle(serving: ModelServing) -> Desired:
     return Desired(
         then=Done(Outcome.IDLE, f"release {live} serves"),
         load=(live,),
-        route=WriteRoute(whole(live)),
+        route=WriteRoute(whole(live), _copies(serving, previous)),
         keep=previous,
         stop=_others(serving, (live, *previous)),
         alias=live,
@@ -115,7 +115,7 @@ def _full(serving: ModelServing, rollout: Rollout) -> Desired:
         route=(
             _divided(rollout, 100 - rollout.plan.holdback)
             if held_back
-            else WriteRoute(whole(candidate))
+            else WriteRoute(whole(candidate), _copies(serving, kept) if settled else None)
         ),
         spare=baseline,
         alias=candidate,
@@ -160,7 +160,7 @@ def _returning(serving: ModelServing, rollout: Rollout) -> Desired:
     return Desired(
         then=Record("rollout-ended", {"outcome": Outcome.COMPARED.value}),
         load=(baseline,),
-        route=WriteRoute(whole(baseline)),
+        route=WriteRoute(whole(baseline), _copies(serving, kept)),
         spare=baseline,
         leaving=rollout.candidate,
         stop=_others(serving, (baseline, *kept)),
@@ -192,6 +192,12 @@ def _standing_still(serving: ModelServing, rollout: Rollout) -> Desired:
 
 def _kept(serving: ModelServing, previous: int | None, live: int) -> tuple[int, ...]:
     return _one(previous) if serving.keep_previous and previous != live else ()
+
+
+def _copies(serving: ModelServing, kept: tuple[int, ...]) -> Mirror | None:
+    """What the release before answers too while nothing is rolled out, if it can."""
+    healthy = bool(kept) and serving.admitted(kept[0])
+    return Mirror(kept[0], serving.standing_copies) if serving.standing_copies and healthy else None
 
 
 def _others(serving: ModelServing, kept: tuple[int, ...]) -> tuple[int, ...]:

@@ -42,6 +42,7 @@ def rollout_started(serving: ModelServing, entry: Entry) -> ModelServing:
         serving,
         rollout=rollout,
         keep_previous=plan.keep_previous,
+        standing_copies=plan.standing_copies,
         load_timeout_s=plan.load_timeout_s,
         starts={},
         failure="",

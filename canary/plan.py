@@ -131,6 +131,9 @@ class RolloutPlan(_Table):
     load_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     keep_previous: bool = True
     """Keep the release before the live one loaded after the rollout, so going back is instant."""
+    standing_copies: int = Field(default=0, ge=0, le=100)
+    """Percent of the requests that the release before answers too, from the end of this rollout to
+    the next. The drift watch counts such pairs, so a case does not begin with nothing."""
     ends_with: Literal["promote", "return"] = "promote"
     """`return` is set by `sluice experiment` and `sluice drift attribute` alone."""
     compares: tuple[Metric, ...] = ()
@@ -181,6 +184,8 @@ class RolloutPlan(_Table):
                 "the last step has no baseline traffic to compare with, so it takes no "
                 "min_requests; set bake_s to watch it longer"
             )
+        if self.standing_copies and not self.keep_previous:
+            raise ValueError("standing_copies needs keep_previous: nobody else could answer them")
         if last.manual or last.until == "evidence":
             raise ValueError("nothing follows the last step; ask for it in the step before")
         return self

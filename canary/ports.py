@@ -167,6 +167,10 @@ class Pair:
     baseline: Output
     candidate: Output
 
+    def swapped(self) -> Pair:
+        """The same, the answers with each other's names."""
+        return Pair(self.request, self.session, self.at, self.candidate, self.baseline)
+
 
 class Fleet(ABC):
     """Starts, checks and stops revisions. Every method may be called again without harm.

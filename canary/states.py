@@ -222,6 +222,8 @@ class ModelServing:
     """How often each revision was started since the last look."""
     keep_previous: bool = True
     """Whether the release before the live one stays loaded."""
+    standing_copies: int = 0
+    """Percent of the requests that it answers too, while nothing is rolled out."""
     load_timeout_s: float = 120.0
     """Of the last plan."""
 

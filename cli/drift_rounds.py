@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from registry.workspace import Workspace
 
-_SHOWN = ("verdict", "reason", "case", "calls", "finding", "trouble", "page")
+_SHOWN = ("verdict", "reason", "case", "calls", "finding", "copies", "trouble", "page")
 
 
 def run_rounds(

@@ -4,10 +4,9 @@ If the world changed, the previous release sees the same world, and going back h
 only evidence that moves traffic is that the current release gives more bad outputs than the
 previous one *on the same inputs*. What both get wrong cancels.
 
-Every test is a bet (`canary.betting`) and stays valid however often it is looked at. Half of the
-wealth is on any bad output, the rest on the signals one by one; a weighted mean of e-values is one
-too, so the case's alpha is spent once. With a standing holdback the bets that it began go on with
-one half of the wealth, and the case's own begin with the other.
+Every test is a bet (`canary.betting`) and stays valid however often it is looked at. Where standing
+copies told something of the same two releases before, the bets that they began go on with one half
+of the wealth, and the case's own (`drift.worse_bets`) begin with the other.
 
 Four outcomes: `model`, `data`, `neither`, and `not enough`, which says how much is missing.
 """
@@ -16,25 +15,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
-from canary.betting import MeanBets, log_mean, no_worse_bets, share_bets
-from canary.evidence import NODES, EProcess
+from canary.betting import log_mean, no_worse_bets, share_bets
 from canary.pairs import BAD
-from drift.pair_blocks import DRIFT_SIGNALS
+from drift.worse_bets import WorseBets, nothing_bet, payoffs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from canary.evidence import EProcess
     from canary.pairs import Values
     from drift.pair_blocks import PairBlock
     from drift.policy import DriftPolicy
-
-BET_ON_BAD = 0.5
-"""The part of the wealth that is bet on any bad output; the signals share the rest."""
 
 LITTLE = 2.5
 """Where both releases got worse, so many times what is tolerated is ruled out between them before
@@ -124,10 +117,10 @@ class Attribution:
     """Bets over all counted pairs of a case, and sums for people and for the forecast."""
 
     plan: AttributionPlan
-    fresh: Mapping[str, EProcess]
-    """On "the current release is worse", by signal, since the case opened."""
-    continued: Mapping[str, EProcess] | None
-    """The same, begun by a standing holdback."""
+    fresh: WorseBets
+    """On "the current release is worse", since the case opened."""
+    continued: WorseBets | None
+    """The same, begun by standing copies."""
     no_worse: EProcess
     little_worse: EProcess
     """On "worse by less than LITTLE times what is tolerated"."""
@@ -142,39 +135,36 @@ class Attribution:
     bad_current: int = 0
 
     @classmethod
-    def begun(cls, plan: AttributionPlan, standing: Attribution | None = None) -> Attribution:
-        """No pair seen yet; `standing` is what a holdback of the same two releases saw before."""
-        bets = worse_bets(plan.worse_margin)
+    def begun(cls, plan: AttributionPlan, standing: WorseBets | None = None) -> Attribution:
+        """No pair seen yet; `standing` is what copies to the same two releases said before."""
         share = plan.usual_limit
-        bad = _nothing(share_bets(share)) if share is not None else None
+        bad = nothing_bet(share_bets(share)) if share is not None else None
         within = _within(share, plan.tolerated)
         return cls(
             plan=plan,
-            fresh={name: _nothing(bets) for name in _parts()},
-            continued=standing.fresh if standing else None,
-            no_worse=_nothing(no_worse_bets(plan.tolerated)),
-            little_worse=_nothing(no_worse_bets(_little(plan))),
+            fresh=WorseBets.begun(plan.worse_margin),
+            continued=standing,
+            no_worse=nothing_bet(no_worse_bets(plan.tolerated)),
+            little_worse=nothing_bet(no_worse_bets(_little(plan))),
             previous_bad=bad,
             current_bad=bad,
-            current_well=_nothing(no_worse_bets(within)) if within is not None else None,
+            current_well=nothing_bet(no_worse_bets(within)) if within is not None else None,
         )
 
     def after(self, block: PairBlock) -> Attribution:
         """With one more block of sessions that were not counted before."""
         plan, share = self.plan, self.plan.usual_limit
-        bets = worse_bets(plan.worse_margin)
-        payoffs = {name: _payoffs(bets, block.differences.get(name, ())) for name in self.fresh}
         bad = block.differences.get(BAD, ())
         within = _within(share, plan.tolerated)
         return replace(
             self,
-            fresh=_all_after(self.fresh, payoffs),
-            continued=_all_after(self.continued, payoffs) if self.continued else None,
-            no_worse=self.no_worse.after(_payoffs(no_worse_bets(plan.tolerated), bad)),
-            little_worse=self.little_worse.after(_payoffs(no_worse_bets(_little(plan)), bad)),
+            fresh=self.fresh.after(block),
+            continued=self.continued.after(block) if self.continued else None,
+            no_worse=self.no_worse.after(payoffs(no_worse_bets(plan.tolerated), bad)),
+            little_worse=self.little_worse.after(payoffs(no_worse_bets(_little(plan)), bad)),
             previous_bad=_after(self.previous_bad, share, block.previous),
             current_bad=_after(self.current_bad, share, block.current),
-            current_well=self.current_well.after(_payoffs(no_worse_bets(within), block.current))
+            current_well=self.current_well.after(payoffs(no_worse_bets(within), block.current))
             if self.current_well and within is not None
             else None,
             pairs=self.pairs + block.pairs,
@@ -188,10 +178,9 @@ class Attribution:
     @property
     def log_e(self) -> float:
         """Natural logarithm of the e-value of "the current release is worse"."""
-        own = _together(self.fresh)
         if self.continued is None:
-            return own
-        return log_mean(((0.5, own), (0.5, _together(self.continued))))
+            return self.fresh.log_e
+        return log_mean(((0.5, self.fresh.log_e), (0.5, self.continued.log_e)))
 
     def outcome(self, pairs_per_s: float) -> AttributionOutcome:
         """What the pairs say; `pairs_per_s` is how fast they come at present."""
@@ -225,7 +214,7 @@ class Attribution:
             "alpha": self.plan.alpha,
             "log_e": round(self.log_e, 6),
             "acts_at": round(-math.log(self.plan.alpha), 6),
-            "signals": {name: round(one.log_e, 6) for name, one in self.fresh.items()},
+            "signals": {name: round(one.log_e, 6) for name, one in self.fresh.by_signal.items()},
             "no_worse_log_e": round(self.no_worse.log_e, 6),
         }
 
@@ -249,27 +238,6 @@ class Attribution:
         return max(1, min(math.ceil(left), self.plan.most_pairs - self.pairs))
 
 
-@cache
-def worse_bets(margin: float) -> MeanBets:
-    """Bets on "the mean difference is over `margin`", differences in [-1, 1].
-
-    Fractions are uniform in (0, 1 / (1 + margin)), where one value could lose all of the largest.
-    """
-    points, weights = np.polynomial.legendre.leggauss(NODES)
-    fractions = (points + 1) / 2 / (1 + margin)
-    return MeanBets(margin, below=False, fractions=tuple(fractions), weights=tuple(weights / 2))
-
-
-def _parts() -> dict[str, float]:
-    """The part of the wealth that is bet on each signal; they add to 1."""
-    others = [name for name in DRIFT_SIGNALS if name != BAD]
-    return {BAD: BET_ON_BAD, **dict.fromkeys(others, (1 - BET_ON_BAD) / len(others))}
-
-
-def _together(processes: Mapping[str, EProcess]) -> float:
-    return log_mean((part, processes[name].log_e) for name, part in _parts().items())
-
-
 def _little(plan: AttributionPlan) -> float:
     return min(LITTLE * plan.tolerated, (1 + plan.tolerated) / 2)
 
@@ -279,27 +247,10 @@ def _within(limit: float | None, tolerated: float) -> float | None:
     return limit + tolerated if limit is not None and limit + tolerated < 1 else None
 
 
-def _nothing(bets: MeanBets) -> EProcess:
-    return EProcess(bets.weights, (0.0,) * len(bets.weights))
-
-
 def _after(process: EProcess | None, limit: float | None, values: Values) -> EProcess | None:
     if process is None or limit is None:
         return None
-    return process.after(_payoffs(share_bets(limit), values))
-
-
-def _all_after(
-    processes: Mapping[str, EProcess], payoffs: Mapping[str, np.typing.NDArray[np.float64]]
-) -> dict[str, EProcess]:
-    return {
-        name: process.after(payoffs[name]) if name in payoffs else process
-        for name, process in processes.items()
-    }
-
-
-def _payoffs(bets: MeanBets, values: Values) -> np.typing.NDArray[np.float64]:
-    return bets.log_payoffs((above / below, count) for above, below, count in values)
+    return process.after(payoffs(share_bets(limit), values))
 
 
 def _moment(values: Values, power: int) -> float:

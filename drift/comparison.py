@@ -14,12 +14,15 @@ from canary.pairs import is_block
 from drift.attribution import Attribution, AttributionPlan
 from drift.case_steps import Draft
 from drift.pair_blocks import PairBlock
+from drift.standing import COUNTED as STANDING
+from drift.standing import standing_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from drift.case import Case
     from drift.policy import DriftPolicy
+    from drift.standing import Standing
     from registry.journal import Entry
 
 BEGUN, COUNTED = "attribution-begun", "drift-pairs"
@@ -77,11 +80,12 @@ class Comparison:
         return Draft(COUNTED, body)
 
 
-def begin(case: Case, previous: int, usual: Usual, policy: DriftPolicy, earlier: int) -> Draft:
-    """The entry that begins a comparison of the case's release with `previous`.
+def begin(case: Case, usual: Usual, policy: DriftPolicy, standing: Standing, earlier: int) -> Draft:
+    """The entry that begins a comparison of the case's release with the previous one.
 
-    `earlier` comparisons of the same case had other releases; each further one has half of the
-    alpha of the one before, so that the case spends under twice its own.
+    It goes on with what `standing` copies said of both. `earlier` comparisons of the same case had
+    other releases; each further one has half of the alpha of the one before, so that the case
+    spends under twice its own.
     """
     alpha = case.alpha * 0.5**earlier
     known = (usual.bad, usual.answers) if usual.answers else None
@@ -89,7 +93,8 @@ def begin(case: Case, previous: int, usual: Usual, policy: DriftPolicy, earlier:
     body = {
         "case": case.number,
         "current": case.release,
-        "previous": previous,
+        "previous": standing.previous,
+        "standing_pairs": standing.pairs,
         "plan": asdict(plan),
         "usual": {"answers": usual.answers, "bad": usual.bad},
         "unsure_under": usual.unsure_under,
@@ -100,26 +105,31 @@ def begin(case: Case, previous: int, usual: Usual, policy: DriftPolicy, earlier:
 def comparisons(entries: Iterable[Entry], case: int) -> tuple[Comparison, ...]:
     """The case's comparisons, oldest first; pairs belong to the last one begun."""
     found: list[Comparison] = []
+    standing: list[Entry] = []
     for entry in entries:
+        if entry.kind == STANDING:
+            standing.append(entry)
         if entry.kind not in {BEGUN, COUNTED} or entry.body["case"] != case:
             continue
         if entry.kind == BEGUN:
-            found.append(_begun(entry))
+            found.append(_begun(entry, standing))
         elif found:
             block = PairBlock.from_json(entry.body["block"])
             found[-1] = found[-1].after(block, entry.at)
     return tuple(found)
 
 
-def _begun(entry: Entry) -> Comparison:
+def _begun(entry: Entry, standing: Iterable[Entry]) -> Comparison:
     body = entry.body
+    plan = AttributionPlan(**body["plan"])
+    before = standing_of(standing, body["current"], body["previous"], plan.worse_margin)
     return Comparison(
         case=body["case"],
         current=body["current"],
         previous=body["previous"],
         began=entry.at,
         unsure_under=body["unsure_under"],
-        attribution=Attribution.begun(AttributionPlan(**body["plan"])),
+        attribution=Attribution.begun(plan, before.bets if body["standing_pairs"] else None),
     )
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from canary.pairs import session_of
 from canary.plan import RolloutPlan
-from canary.ports import Pair
 from drift.attribution import NotEnough
 from drift.case_steps import Draft
 from drift.comparison import begin, comparisons
 from drift.pair_blocks import count_block
+from drift.standing import standing_of
+from pipelines.drift_standing import SESSION_S, read_swapped
 from pipelines.drift_usual import usual_answers
 from pipelines.rollout.pairing import LATE_S
 from pipelines.stages import announce
@@ -24,7 +25,7 @@ from registry.errors import RetryableEngineError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from canary.ports import Telemetry
+    from canary.ports import Pair, Telemetry
     from drift.attribution import AttributionOutcome
     from drift.case import Case
     from drift.comparison import Comparison
@@ -37,11 +38,13 @@ def find_or_begin(
     platform: Platform, model: str, case: Case, previous: int, policy: DriftPolicy, at: float
 ) -> Comparison:
     """The case's comparison with `previous`: the one in the journal, else begun there `at`."""
-    known = comparisons(platform.journal.read(model), case.number)
+    entries = tuple(platform.journal.read(model))
+    known = comparisons(entries, case.number)
     if known and known[-1].previous == previous:
         return known[-1]
     usual = usual_answers(platform.workspace, model, case, policy)
-    draft = begin(case, previous, usual, policy, earlier=len(known))
+    standing = standing_of(entries, case.release, previous, policy.worse_margin)
+    draft = begin(case, usual, policy, standing, earlier=len(known))
     platform.journal.append(model, draft.kind, draft.body, actor=platform.actor, at=at)
     return comparisons(platform.journal.read(model), case.number)[-1]
 
@@ -49,7 +52,8 @@ def find_or_begin(
 class Sessions:
     """Reads pairs as blocks of sessions, and never counts a session twice in a comparison.
 
-    After a crash it learns from the world again which were counted: those up to the last pair.
+    After a crash it learns from the world again which were counted: those up to the last pair. So
+    it does of those that standing copies told of, just before the comparison.
     """
 
     def __init__(self, telemetry: Telemetry, model: str) -> None:
@@ -60,17 +64,16 @@ class Sessions:
 
     def block(self, comparison: Comparison) -> PairBlock:
         """Pairs of sessions that were not counted. Raises EngineError when they cannot be read."""
-        after = comparison.began
+        after, counted = comparison.began, max(comparison.began, comparison.until)
         if self._known is not None:
             after = max(comparison.until - LATE_S, after)
-        # The router's baseline is the release that serves, which here is the one in question.
-        found = self._telemetry.pairs(self._model, comparison.current, comparison.previous, after)
-        if self._known is None:
-            self._known = {session_of(pair) for pair in found if pair.at <= comparison.until}
-        self._open = tuple(
-            Pair(pair.request, pair.session, pair.at, pair.candidate, pair.baseline)
-            for pair in found
+        elif comparison.attribution.continued is not None:
+            after -= SESSION_S
+        self._open = read_swapped(
+            self._telemetry, self._model, comparison.current, comparison.previous, after
         )
+        if self._known is None:
+            self._known = {session_of(pair) for pair in self._open if pair.at <= counted}
         return count_block(self._open, known=self._known, unsure_under=comparison.unsure_under)
 
     def counted(self) -> None:

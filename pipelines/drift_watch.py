@@ -18,9 +18,10 @@ from pipelines.assembly import Platform
 from pipelines.drift_attribution import attribute
 from pipelines.drift_cases import look
 from pipelines.drift_report import keep_report, tell
+from pipelines.drift_standing import count_standing
 from pipelines.notifications import checked_webhook, notifying
 from pipelines.stages import Stages
-from registry.errors import SluiceError
+from registry.errors import EngineError, SluiceError
 from registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -41,15 +42,18 @@ def drift_watch(
 ) -> dict[str, Any]:
     """Judge the last window (`window_s` of the policy by default) and attribute an open case.
 
-    The page is completed, and kept in MLflow. Returns what was seen, `finding` (empty while there
-    was no case to attribute), `trouble` (why a case could not be attributed, else empty) and
-    seconds by stage. With `advise` nothing is rolled back. Raises UserError for wrong settings.
+    The page is completed, and kept in MLflow. Returns what was seen, `copies` (what standing copies
+    say, empty without), `finding` (empty while there was no case to attribute), `trouble` (why a
+    case could not be attributed, else empty) and seconds by stage. With `advise` nothing is rolled
+    back. Raises UserError for wrong settings.
     """
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
     checked_webhook(platform)
-    result: dict[str, Any] = {"finding": "", "attribution": None, "trouble": ""}
+    result: dict[str, Any] = {"finding": "", "attribution": None, "trouble": "", "copies": ""}
     with notifying(platform, model):
+        with stages.stage("count"):
+            result["copies"] = _counted(platform, model)
         with stages.stage("look"):
             found = look(platform, model, now=time.time(), window_s=window_s or None)
         result, report = {**found.to_json(), **result}, found.report
@@ -60,6 +64,20 @@ def drift_watch(
         with stages.stage("report"):
             result["report"] = keep_report(platform, report, found.check.page.parent)
     return {**result, "stages": stages.seconds}
+
+
+def _counted(platform: Platform, model: str) -> str:
+    """What standing copies say so far, in words."""
+    try:
+        standing = count_standing(platform, model, time.time())
+    except EngineError as error:
+        return f"standing copies cannot be read: {error}"
+    if standing is None:
+        return ""
+    return (
+        f"{standing.bad_current} bad outputs against {standing.bad_previous} of release "
+        f"{standing.previous}'s in {standing.pairs} standing copies"
+    )
 
 
 def is_to_be_attributed(case: Case | None) -> bool:

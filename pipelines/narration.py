@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import exp
 from typing import TYPE_CHECKING, Any
 
 from canary.decisions import BY_A_PERSON
@@ -21,6 +22,7 @@ _EACH_TIME = frozenset(
         "release-reserved",
         "window-judged",
         "drift-pairs",
+        "standing-pairs",
     }
 )
 
@@ -175,6 +177,9 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     ),
     "drift-pairs": lambda body: (
         f"{_case(body)}: {body['pairs']} pairs, e-value {body['e_value']:.3g}"
+    ),
+    "standing-pairs": lambda body: (
+        f"drift: {body['pairs']} standing copies, e-value {exp(min(body['log_e'], 700.0)):.3g}"
     ),
     "alarm-acknowledged": lambda body: f"{_case(body)} taken{_because(body)}",
     "alarm-muted": _alarm_muted,

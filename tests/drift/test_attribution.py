@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.drift_attribution import USUAL, WORLDS, run
+from canary.betting import worse_bets
 from canary.pairs import BAD
 from canary.ports import Output, Pair
 from drift.attribution import (
@@ -19,7 +20,6 @@ from drift.attribution import (
     NeitherWorse,
     NotEnough,
     usual_limit,
-    worse_bets,
 )
 from drift.pair_blocks import UNSURE, PairBlock, count_block
 from drift.policy import DriftPolicy
@@ -153,7 +153,7 @@ def test_a_standing_holdback_tells_sooner(rng: np.random.Generator) -> None:
     after = count_block(pairs(mixed(rng, 500, 0.04), mixed(rng, 500, 0.09), prefix="t"))
     alone = begun().after(after)
     plan = AttributionPlan.of(POLICY, 0.01, USUAL)
-    helped = Attribution.begun(plan, begun().after(before)).after(after)
+    helped = Attribution.begun(plan, begun().after(before).fresh).after(after)
     assert helped.log_e > alone.log_e - math.log(2)
     assert isinstance(helped.outcome(1.0), ModelWorse)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,9 @@ from drift.comparison import BEGUN, COUNTED, comparisons
 from pipelines.assembly import Platform
 from pipelines.drift_attribution import attribute
 from pipelines.drift_cases import state_of, write_down
+from pipelines.drift_comparison import Sessions, find_or_begin
+from pipelines.drift_standing import count_standing
+from pipelines.model_config import load_model_config
 from pipelines.narration import sentence
 from registry.errors import UserError
 from registry.workspace import Workspace
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from drift.standing import Standing
     from pipelines.drift_attribution import Attributed
     from pipelines.rollout.controller import Controller
 
@@ -306,3 +312,78 @@ def test_the_previous_release_that_does_not_start_is_not_gone_back_to(
     assert (found.finding, found.rolled_back_to) == ("not enough", None)
     assert platform.serving(MODEL).live == 2
     assert platform.stage.weights == {2: 100}
+
+
+def count(platform: StagedPlatform) -> Standing | None:
+    return count_standing(platform, MODEL, platform.stage.world.clock())
+
+
+def copy_standing(platform: StagedPlatform, percent: int = 50) -> None:
+    plan = QUICK.model_copy(update={"standing_copies": percent})
+    assert platform.controller(sleep=platform.stage.world.sleep).promote(MODEL, 3, plan).live == 3
+
+
+def test_standing_copies_are_counted_once_and_a_case_goes_on_with_them(
+    platform: StagedPlatform,
+) -> None:
+    assert count(platform) is None  # nobody answers copies
+    copy_standing(platform)
+    platform.behave(empty_share={2: 0.04, 3: 0.10})
+    platform.stage.world.sleep(2)
+    first = count(platform)
+    assert first is not None
+    assert first.pairs > 50
+    again = count(platform)
+    assert again is not None
+    assert again.pairs == first.pairs
+    platform.stage.world.sleep(2)
+    second = count(platform)
+    assert second is not None
+    assert second.pairs > first.pairs
+    pairs = platform.stage.world.mirrored
+    assert second.pairs == len({pair.request for pair in pairs if pair.at <= second.until})
+    platform.open_case(release=3)
+    found = platform.attribute()
+    assert (found.finding, found.rolled_back_to) == ("model", 2)
+    (whole,) = comparisons(platform.journal.read(MODEL), 1)
+    assert whole.attribution.continued is not None
+    assert whole.attribution.continued.log_e > whole.attribution.fresh.log_e
+    assert found.e_value == pytest.approx(math.exp(whole.attribution.log_e), rel=1e-4)
+    platform.journal.verify(MODEL)
+
+
+def test_a_session_that_standing_copies_told_of_is_no_news_to_the_case(
+    platform: StagedPlatform,
+) -> None:
+    copy_standing(platform, percent=100)
+    platform.stage.world.sleep(2)
+    assert count(platform) is not None
+    platform.open_case(release=3)
+    clock = platform.stage.world.clock
+    policy = load_model_config(platform.workspace, MODEL).drift
+    case = state_of(platform, MODEL).case
+    assert case is not None
+    comparison = find_or_begin(platform, MODEL, case, 2, policy, clock())
+    platform.stage.world.sleep(1)
+    seen = Sessions(platform.telemetry, MODEL).block(comparison)
+    assert seen.pairs > 0
+    platform.stage.world.mirrored.append(
+        replace(platform.stage.world.mirrored[0], request="later", at=clock())
+    )
+    again = Sessions(platform.telemetry, MODEL).block(comparison)
+    assert again.pairs == seen.pairs
+
+
+def test_the_same_block_is_not_written_by_two_watches(platform: StagedPlatform) -> None:
+    copy_standing(platform, percent=100)
+    platform.stage.world.sleep(2)
+    read = platform.telemetry.pairs
+
+    def reads_late(*asked: Any) -> Any:
+        platform.telemetry.pairs = read  # type: ignore[method-assign]
+        assert count(platform) is not None  # another watch, meanwhile
+        return read(*asked)
+
+    platform.telemetry.pairs = reads_late  # type: ignore[method-assign]
+    assert count(platform) is not None
+    assert platform.kinds().count("standing-pairs") == 1

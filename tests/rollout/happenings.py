@@ -49,6 +49,7 @@ PLANS = {
         **_QUICK,
     ),
     "experiment": RolloutPlan(steps=(Step(weight=20, hold_s=2.0),), ends_with="return", **_QUICK),
+    "copied": RolloutPlan(steps=(_HALF, _ALL), standing_copies=20, **_QUICK),
     "held back": RolloutPlan(
         steps=(_HALF, _ALL), holdback=10, keep_previous=False, retry_to_baseline=True, **_QUICK
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import ValidationError
 
 from canary.ports import Mirror, Route, Share
 from canary.rollout import RolloutPlan, Step
@@ -324,3 +325,36 @@ def test_a_first_release_that_got_well_settles_when_it_is_resumed(stage: Stage) 
 def test_a_first_release_within_the_limits_settles(stage: Stage) -> None:
     stage.world.behaviours[1] = Behaviour(error_share=0.3, slow_share=0.3)
     assert stage.controller().promote(MODEL, 1, QUICK).outcome == "settled"
+
+
+COPIED = with_steps(Step(weight=50, hold_s=1, min_requests=50), standing_copies=20)
+
+
+def test_standing_copies_go_to_the_release_before_until_the_next_rollout(served: Stage) -> None:
+    assert served.controller().promote(MODEL, 2, COPIED).outcome == "settled"
+    assert [route.mirror for route in routes(served)] == [None, None, Mirror(1, 20)]
+    assert served.weights == {2: 100}
+    assert served.serving.mirror == Mirror(1, 20)
+    served.world.calls.clear()
+    assert served.controller().promote(MODEL, 3, SHADOWED).outcome == "settled"
+    copies = [route.mirror for route in routes(served)]
+    assert copies == [None, Mirror(3, 50), None, None]
+    assert served.serving.mirror is None
+
+
+def test_a_rollback_and_a_dead_release_before_end_standing_copies(served: Stage) -> None:
+    served.controller().promote(MODEL, 2, COPIED)
+    served.world.vanish()
+    assert served.controller().resume(MODEL).outcome == "idle"
+    assert served.serving.mirror == Mirror(1, 20)  # it was started again
+    served.world.fail(1)
+    assert served.controller().resume(MODEL).outcome == "idle"
+    assert (served.serving.mirror, served.weights) == (None, {2: 100})
+    assert served.controller().promote(MODEL, 3, COPIED).live == 3
+    assert served.controller().rollback(MODEL).live == 2
+    assert served.serving.mirror is None
+
+
+def test_standing_copies_need_somebody_who_can_answer() -> None:
+    with pytest.raises(ValidationError, match="standing_copies needs keep_previous"):
+        RolloutPlan(keep_previous=False, standing_copies=1)
