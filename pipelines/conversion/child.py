@@ -1,6 +1,7 @@
 """Runs one conversion as a child of the converter's interpreter, bounded and watched.
 
-The checkpoint is opened only there: an own session, no network by Python, limited memory and
+The checkpoint is opened only there: an own session, no network and no file to write but its own
+(`registry.confinement`; where the kernel cannot, Python refuses connections), limited memory and
 time, an empty home, and an end when this process ends. What it writes is staged, and becomes
 visible at once and whole, or not at all.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.conversion.kinds import kind_of
+from registry.confinement import confined
 from registry.errors import (
     EngineError,
     PermanentEngineError,
@@ -78,6 +80,8 @@ class ConvertedVariant:
     tool_versions: Mapping[str, str]
     seconds: float
     parity: Mapping[str, float]
+    confined: str
+    """The walls that stood around the child, as `registry.confinement` names them."""
 
 
 def convert(  # noqa: PLR0913 - each is named by its caller
@@ -116,7 +120,8 @@ def convert(  # noqa: PLR0913 - each is named by its caller
             **_calibration_json(calibration, feeds),
         }
         command = [str(python), "-m", _JOB, str(scratch / "request.json")]
-        made = _run(command, request, scratch, log, limits or Limits())
+        writable = [staged, scratch, *([feeds.parent] if feeds else [])]
+        outcome = _run(confined(command, writable), request, scratch, log, limits or Limits())
     return tuple(
         ConvertedVariant(
             recipe,
@@ -124,8 +129,9 @@ def convert(  # noqa: PLR0913 - each is named by its caller
             tool_versions=values["tool_versions"],
             seconds=values["seconds"],
             parity=values["parity"],
+            confined=outcome["confined"],
         )
-        for recipe, values in zip(recipes, made, strict=True)
+        for recipe, values in zip(recipes, outcome["variants"], strict=True)
     )
 
 
@@ -178,7 +184,7 @@ def _scratch() -> Iterator[Path]:
 
 def _run(
     command: list[str], request: dict[str, Any], scratch: Path, log: Path, limits: Limits
-) -> list[dict[str, Any]]:
+) -> dict[str, Any]:
     (scratch / "request.json").write_bytes(canonical_json(request))
     try:
         with log.open("wb") as words:
@@ -188,10 +194,10 @@ def _run(
     result = scratch / "result.json"
     if code != 0 or not result.is_file():
         raise _death(code, log, limits)
-    outcome = json.loads(result.read_bytes())
+    outcome: dict[str, Any] = json.loads(result.read_bytes())
     if "error" in outcome:
         raise _typed(outcome["error"])
-    return [dict(variant) for variant in outcome["variants"]]
+    return outcome
 
 
 def _wait(command: list[str], scratch: Path, words: IO[bytes], limits: Limits) -> int:

@@ -26,6 +26,7 @@ import numpy as np
 
 from pipelines.conversion.kind import Recipe
 from pipelines.conversion.kinds import kind_of
+from registry.confinement import VARIABLE
 from registry.errors import PermanentEngineError, SluiceError
 from registry.files import canonical_json, disk_error
 
@@ -129,6 +130,7 @@ def main(request_path: Path) -> int:
     except Exception as error:  # noqa: BLE001 - every failure must reach the parent with a type
         traceback.print_exc()
         outcome = {"error": _error_json(_typed(error, Path(request["source"])))}
+    outcome["confined"] = os.environ.get(VARIABLE, "")
     Path(request["result"]).write_bytes(canonical_json(outcome))
     return 0
 

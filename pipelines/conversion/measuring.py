@@ -1,7 +1,7 @@
 """Runs one of this room's measuring programs as a child of the converter's interpreter.
 
-Request and result are JSON files; the child has its own memory, few environment variables and a
-bound in seconds after which it is gone.
+Request and result are JSON files; the child has its own memory, no network, few environment
+variables, and a bound in seconds after which it is gone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.confinement import confined
 from registry.errors import PermanentEngineError, RetryableEngineError
 from registry.files import canonical_json
 from registry.quiet import QUIET_ENVIRONMENT
@@ -36,7 +37,8 @@ def run_program(
     with tempfile.TemporaryDirectory(prefix="sluice-measuring-") as scratch:
         asked, result = Path(scratch) / "request.json", Path(scratch) / "result.json"
         asked.write_bytes(canonical_json({**request, "bound_s": bound_s, "result": str(result)}))
-        _run([str(python), "-m", module, str(asked)], bound_s, what)
+        command = [str(python), "-m", module, str(asked)]
+        _run(confined(command, [Path(scratch)]), scratch, bound_s, what)
         return json.loads(result.read_bytes())
 
 
@@ -53,13 +55,15 @@ def write_result(request: Mapping[str, Any], value: object) -> None:
     Path(request["result"]).write_bytes(canonical_json(value))
 
 
-def _run(command: list[str], bound_s: float, what: str) -> None:
+def _run(command: list[str], scratch: str, bound_s: float, what: str) -> None:
     try:
         done = subprocess.run(
             command,
             env=QUIET_ENVIRONMENT
             | {
                 "PATH": "/usr/bin:/bin",
+                "HOME": scratch,
+                "TMPDIR": scratch,
                 "PYTHONPATH": str(CHECKOUT),
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONNOUSERSITE": "1",

@@ -239,6 +239,7 @@ def _row(variant: ConvertedVariant) -> dict[str, Any]:
         "tool_versions": dict(variant.tool_versions),
         "seconds": variant.seconds,
         "parity": dict(variant.parity),
+        "confined": variant.confined,
     }
 
 
@@ -249,4 +250,5 @@ def _variant(row: dict[str, Any], root: Path) -> ConvertedVariant:
         tool_versions=row["tool_versions"],
         seconds=row["seconds"],
         parity=row["parity"],
+        confined=row["confined"],
     )

@@ -18,6 +18,7 @@ import pytest
 from pipelines.conversion import child
 from pipelines.conversion.child import Limits
 from pipelines.conversion.recipes import recipe_of
+from registry.confinement import confined
 from registry.errors import PermanentEngineError, RetryableEngineError, UserError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ def made(name):
     (output / name / "encoder.onnx").write_text(name)
     return {"variant": name, "tool_versions": {}, "seconds": 1.0, "parity": {}}
 def answer(**values):
-    result.write_text(json.dumps(values))
+    result.write_text(json.dumps({"confined": os.environ.get("SLUICE_CONFINED", ""), **values}))
 """
 
 
@@ -242,3 +243,14 @@ def assert_gone(process: int) -> None:
             return
         time.sleep(0.02)
     pytest.fail(f"process {process} still runs")
+
+
+def test_no_wall_of_this_kernel_is_left_out(run: Any) -> None:
+    (made,) = run("answer(variants=[made('onnx-fp32')])")
+    assert made.confined == walls_of_this_kernel()
+
+
+def walls_of_this_kernel() -> str:
+    program = "import os; print(os.environ['SLUICE_CONFINED'])"
+    command = confined([sys.executable, "-c", program], [])
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -59,7 +59,9 @@ def test_no_path_of_one_machine(checkout: Path, files: tuple[Path, ...]) -> None
     assert not found
 
 
-@pytest.mark.parametrize("name", ["bootstrap", "control", "converter", "serving"])
+@pytest.mark.parametrize(
+    "name", ["bootstrap", "control", "converter", "keras", "scanners", "serving"]
+)
 def test_locks_hold_hashes_for_every_package(checkout: Path, name: str) -> None:
     text = (checkout / f"infra/environments/{name}.lock").read_text()
     blocks = re.split(r"\n(?=\S)", text.replace("\\\n", " ").strip())
