@@ -7,10 +7,10 @@ because most commands need a workspace's paths and never its settings.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from registry.errors import UserError
@@ -31,6 +31,25 @@ class ServingSection(BaseModel):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=0, ge=0, le=65535)
     """0: a free one, chosen when serving starts and kept."""
+    max_request_mb: int = Field(default=64, ge=1, le=1024)
+    """A larger request is refused with 413. A minute of 16 kHz audio is about 20 MB as JSON."""
+    requests_per_s: int = Field(default=0, ge=0, le=1_000_000)
+    """Of all callers together; what comes faster is refused with 429. 0: no limit."""
+    callers: Literal["anyone", "tokens"] = "anyone"
+    """`tokens`: a caller must show one, that `sluice callers add` gave out or the issuer below."""
+    issuer: str = Field(default="", pattern=r"^\S*$")
+    """`iss` of tokens from an identity provider; empty: only this workspace gives out tokens."""
+    audience: str = Field(default="", pattern=r"^\S*$")
+    """`aud` that the provider's tokens must have."""
+    issuer_keys: str = ""
+    """The provider's public keys: a JWKS file, from the workspace."""
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> Self:
+        named = [self.issuer, self.audience, self.issuer_keys]
+        if any(named) and not all(named):
+            raise ValueError("issuer, audience and issuer_keys belong together")
+        return self
 
 
 class JournalSection(BaseModel):
@@ -86,6 +105,33 @@ class EvaluationSection(BaseModel):
     """Where they run: threads of this process, or processes of a Dask cluster of this machine."""
 
 
+class KeylessSigner(BaseModel):
+    """Somebody whom Sigstore vouches for: who signed, by which provider's word."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    identity: str = Field(min_length=1)
+    """An address, or the URI of a workflow, as the certificate holds it."""
+    issuer: str = Field(pattern=r"^https://\S+$")
+
+
+class TrustSection(BaseModel):
+    """`[trust]`: whose signatures on models from outside count. Paths are from the workspace."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    signers: tuple[str, ...] = ()
+    """Public keys, PEM."""
+    certificates: tuple[str, ...] = ()
+    """Certificate authorities, PEM: everybody whom they allow to sign is trusted."""
+    keyless: tuple[KeylessSigner, ...] = ()
+    """Signers by Sigstore; needs a network, or `sigstore_trust`."""
+    sigstore_trust: str = ""
+    """A file with Sigstore's trusted root, for a private one or a machine without a network."""
+    require_signature: bool = False
+    """Whether an unsigned folder is refused."""
+
+
 NotificationEvent = Literal[
     "advanced",
     "promoted",
@@ -99,6 +145,7 @@ NotificationEvent = Literal[
     "halted",
     "drift-alarm",
     "drift-finding",
+    "integrity-broken",
 ]
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -114,6 +161,42 @@ def _is_safe_address(value: str) -> bool:
         return False
     encrypted = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
     return not value or (encrypted and bool(host) and value.isprintable())
+
+
+class IdentitySection(BaseModel):
+    """`[identity]`: the issuer of OpenID Connect tokens that say who acts; without it, names do.
+
+    Only the file may say it: an environment variable would be the actor's own word.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: str = ""
+    """The `iss` of its tokens."""
+    audience: str = ""
+    """The `aud` that a token for this workspace has."""
+    jwks: str = ""
+    """The issuer's public keys: an address, or a file in the workspace."""
+    username: str = Field(default="sub", min_length=1)
+    """The claim that names the actor."""
+    groups: str = Field(default="groups", min_length=1)
+    """The claim with the actor's groups."""
+    required: bool = False
+    """Whether a name without a token is refused."""
+
+    @field_validator("jwks")
+    @classmethod
+    def _is_a_safe_place(cls, value: str) -> str:
+        if "://" in value and not _is_safe_address(value):
+            raise ValueError("must be a file or an https:// address (http:// on this machine only)")
+        return value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        known = (self.issuer, self.audience, self.jwks)
+        if (any(known) or self.required) and not all(known):
+            raise ValueError("issuer, audience and jwks belong together; give all three")
+        return self
 
 
 class NotificationsSection(BaseModel):
@@ -144,12 +227,14 @@ class WorkspaceSettings(BaseSettings):
     )
 
     evaluation: EvaluationSection = EvaluationSection()
+    identity: IdentitySection = IdentitySection()
     notifications: NotificationsSection = NotificationsSection()
     records: RecordsSection = RecordsSection()
     serving: ServingSection = ServingSection()
     journal: JournalSection = JournalSection()
     telemetry: TelemetrySection = TelemetrySection()
     tracking: TrackingSection = TrackingSection()
+    trust: TrustSection = TrustSection()
 
     @classmethod
     def settings_customise_sources(
@@ -180,6 +265,12 @@ def _refuse_unknown_variables() -> None:
     for variable in os.environ:
         section, delimiter, _ = variable.upper().removeprefix(_PREFIX).partition(_DELIMITER)
         is_ours = variable.upper().startswith(_PREFIX) and delimiter
+        if is_ours and section.lower() == "identity":
+            raise UserError(
+                "who may say who acts is not taken from the environment",
+                where=f"environment variable {variable}",
+                remedy="write [identity] into sluice.toml",
+            )
         if is_ours and section.lower() not in sections:
             raise UserError(
                 f"there is no section {section.lower()!r}",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from canary.ports import Route
+    from infra.local.door_policy import DoorPolicy
     from registry.workspace import Workspace
 
 __all__ = ["PROGRAM", "EnvoyRouter", "EnvoyTelemetry", "envoy_binary", "envoy_program"]
@@ -49,10 +50,10 @@ def envoy_binary() -> Path:
     return path
 
 
-def envoy_program(run: Path, host: str, port: int) -> Program:
+def envoy_program(run: Path, host: str, port: int, policy: DoorPolicy) -> Program:
     """Write what Envoy starts with, and say how to start it."""
     files = EnvoyFiles(run)
-    files.prepare(host, port, admin_socket(run))
+    files.prepare(host, port, admin_socket(run), policy)
     command = (str(envoy_binary()), "-c", str(files.bootstrap), "--disable-hot-restart")
     options = (
         *("--concurrency", str(WORKERS)),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from infra.local.door_policy import VERIFIED, WITHDRAWN
 from infra.local.envoy_bootstrap import STAT_PREFIX
 from infra.local.envoy_routes import ROUTE_TABLE
 from infra.local.unix_sockets import UnixConnection, socket_path
@@ -29,6 +30,10 @@ def admin_socket(run: Path) -> Path:
 
 _CLUSTERS, _ROUTES = "cluster_manager.cds", f"http.{STAT_PREFIX}.rds.{ROUTE_TABLE}"
 _VERSIONS = (f"{_CLUSTERS}.version_text", f"{_ROUTES}.version_text")
+_CALLERS = (
+    f"extension_config_discovery.http_filter.{VERIFIED}.version_text",
+    f"extension_config_discovery.http_filter.{WITHDRAWN}.version_text",
+)
 _REJECTIONS = (f"{_CLUSTERS}.update_rejected", f"{_ROUTES}.update_rejected")
 
 
@@ -74,6 +79,12 @@ class EnvoyAdmin:
         """Which of its watched files' versions Envoy uses now."""
         values = self._values("TextReadouts", _VERSIONS)
         return Taken(*(str(values.get(name, "")) for name in _VERSIONS))
+
+    def callers_taken(self) -> tuple[str, str]:
+        """Which versions of the callers' and the withdrawn tokens' files Envoy uses now."""
+        values = self._values("TextReadouts", _CALLERS)
+        first, second = (str(values.get(name, "")) for name in _CALLERS)
+        return first, second
 
     def rejections(self) -> int:
         """How many files Envoy refused since it started."""

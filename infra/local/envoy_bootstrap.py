@@ -6,32 +6,41 @@ it and change without a restart.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from canary.ports import SLOW_LIMITS_MS
+from infra.local.door_policy import DoorPolicy, door_filters
 from infra.local.envoy_actions import STREAM_IDLE_TIMEOUT
 from infra.local.envoy_routes import LUA, ROUTE_TABLE
 from infra.local.session_log import LINE
 
 Json = dict[str, Any]
 
-MAX_REQUEST_BYTES = 64 << 20
-"""A minute of 16 kHz audio is 4 MB in gRPC and about 20 MB as JSON text."""
 MAX_CONNECTIONS = 10_000
 STAT_PREFIX = "front_door"
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _LUA = Path(__file__).with_name("front_door.lua")
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The files that Envoy reads again when they change, each alone in its folder."""
+
+    routes: Path
+    clusters: Path
+    callers: Path
+    withdrawn: Path
+
+
 def bootstrap(
-    host: str, port: int, admin: Path, routes: Path, clusters: Path, sessions: Path
+    host: str, port: int, admin: Path, watched: Watched, sessions: Path, policy: DoorPolicy
 ) -> Json:
     """The configuration that Envoy starts with.
 
-    `host` and `port` are the front door's, `admin` is the admin interface's unix socket, `routes`
-    and `clusters` are the watched files, each alone in its folder, and `sessions` is the file that
-    gets a line for each answer to a session that is compared.
+    `host` and `port` are the front door's, `admin` is the admin interface's unix socket, and
+    `sessions` is the file that gets a line for each answer to a session that is compared.
     """
     return {
         "node": {"id": "front-door", "cluster": "sluice"},
@@ -55,8 +64,8 @@ def bootstrap(
                 }
             ]
         },
-        "dynamic_resources": {"cds_config": _watched(clusters)},
-        "static_resources": {"listeners": [_listener(host, port, routes, sessions)]},
+        "dynamic_resources": {"cds_config": _watched(watched.clusters)},
+        "static_resources": {"listeners": [_listener(host, port, watched, sessions, policy)]},
     }
 
 
@@ -70,17 +79,17 @@ def _watched(path: Path) -> Json:
     }
 
 
-def _listener(host: str, port: int, routes: Path, sessions: Path) -> Json:
+def _listener(host: str, port: int, watched: Watched, sessions: Path, policy: DoorPolicy) -> Json:
     return {
         "name": ROUTE_TABLE,
         "address": {"socket_address": {"address": host, "port_value": port}},
-        "per_connection_buffer_limit_bytes": MAX_REQUEST_BYTES,
+        "per_connection_buffer_limit_bytes": policy.max_request_bytes,
         "filter_chains": [
             {
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(routes, sessions),
+                        "typed_config": _connection_manager(watched, sessions, policy),
                     }
                 ]
             }
@@ -88,7 +97,7 @@ def _listener(host: str, port: int, routes: Path, sessions: Path) -> Json:
     }
 
 
-def _connection_manager(routes: Path, sessions: Path) -> Json:
+def _connection_manager(watched: Watched, sessions: Path, policy: DoorPolicy) -> Json:
     return {
         "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": STAT_PREFIX,
@@ -119,10 +128,10 @@ def _connection_manager(routes: Path, sessions: Path) -> Json:
         },
         "request_headers_timeout": "10s",
         "stream_idle_timeout": STREAM_IDLE_TIMEOUT,
-        "rds": {"route_config_name": ROUTE_TABLE, "config_source": _watched(routes)},
+        "rds": {"route_config_name": ROUTE_TABLE, "config_source": _watched(watched.routes)},
         "local_reply_config": _LOCAL_REPLIES,
         "access_log": [_session_lines(sessions)],
-        "http_filters": _filters(),
+        "http_filters": _filters(watched, policy),
     }
 
 
@@ -142,15 +151,9 @@ def _session_lines(path: Path) -> Json:
     }
 
 
-def _filters() -> list[Json]:
+def _filters(watched: Watched, policy: DoorPolicy) -> list[Json]:
     return [
-        {
-            "name": "envoy.filters.http.buffer",
-            "typed_config": {
-                "@type": f"{_EXTENSIONS}.filters.http.buffer.v3.Buffer",
-                "max_request_bytes": MAX_REQUEST_BYTES,
-            },
-        },
+        *door_filters(policy, _watched(watched.callers), _watched(watched.withdrawn)),
         {
             "name": LUA,
             "typed_config": {

@@ -11,7 +11,7 @@ import time
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from infra.local.envoy_bootstrap import bootstrap
+from infra.local.envoy_bootstrap import Watched, bootstrap
 from infra.local.envoy_clusters import (
     is_composite,
     retried_clusters,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from canary.ports import Route
+    from infra.local.door_policy import DoorPolicy
     from infra.local.triton import Endpoints
 
 Revision = tuple[str, int]
@@ -42,6 +43,8 @@ class EnvoyFiles:
         # Each alone in its folder, because Envoy reads a file again on any rename beside it.
         self._routes = self._folder / "routes" / "routes.json"
         self._clusters = self._folder / "clusters" / "clusters.json"
+        self._callers = self._folder / "callers" / "callers.json"
+        self._withdrawn = self._folder / "withdrawn" / "withdrawn.json"
 
     @property
     def bootstrap(self) -> Path:
@@ -53,15 +56,22 @@ class EnvoyFiles:
         """Folder of the lines about compared sessions."""
         return self._folder / "sessions"
 
-    def prepare(self, host: str, port: int, admin: Path) -> None:
-        """Write the fixed part, and empty tables where there are none yet."""
+    def prepare(self, host: str, port: int, admin: Path, policy: DoorPolicy) -> None:
+        """Write the fixed part, and empty tables where there are none yet.
+
+        Where tokens are asked for, `write_callers` comes first.
+        """
         for path, resources in ((self._routes, [route_table([])]), (self._clusters, [])):
             if not path.exists():
                 _write(path, resources)
         self.sessions.mkdir(parents=True, exist_ok=True)
-        watched = self._routes, self._clusters
-        fixed = bootstrap(host, port, admin, *watched, live_log(self.sessions))
+        watched = Watched(self._routes, self._clusters, self._callers, self._withdrawn)
+        fixed = bootstrap(host, port, admin, watched, live_log(self.sessions), policy)
         write_atomic(self.bootstrap, canonical_json(fixed), mode=0o600)
+
+    def write_callers(self, verified: dict[str, Any], withdrawn: dict[str, Any]) -> tuple[str, str]:
+        """Replace who may ask and which tokens are withdrawn; returns both files' versions."""
+        return _write(self._callers, [verified]), _write(self._withdrawn, [withdrawn])
 
     def routes(self) -> dict[str, Route]:
         """The routes that were written last, by model."""

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from infra.local.callers import publish_callers
 from infra.local.envoy import PROGRAM as FRONT_DOOR
 from infra.local.envoy import envoy_program
 from infra.local.envoy_admin import EnvoyAdmin
@@ -53,7 +54,8 @@ def service_url(workspace: Workspace, name: str, ports: Ports) -> str:
 def service_program(workspace: Workspace, name: str, ports: Ports) -> Program:
     """How to start the service `name`."""
     if name == FRONT_DOOR:
-        return envoy_program(workspace.run, service_host(workspace, name), ports.front_door)
+        policy = publish_callers(workspace)
+        return envoy_program(workspace.run, service_host(workspace, name), ports.front_door, policy)
     return _prefect(workspace, ports) if name == PREFECT else _mlflow(workspace, ports)
 
 

@@ -175,16 +175,7 @@ class Door:
         sleep_ms: float = 0,
         session: str | None = None,
     ) -> Served:
-        body = {
-            "inputs": [
-                {
-                    "name": "waveform",
-                    "datatype": "FP32",
-                    "shape": [1, 2],
-                    "data": [sleep_ms, outcome],
-                }
-            ]
-        }
+        body = question(sleep_ms, outcome)
         headers = {} if session is None else {"x-session-id": session}
         started = time.perf_counter()
         response = client.post(f"{self.url}/v2/models/{model}/infer", json=body, headers=headers)
@@ -212,6 +203,17 @@ class Door:
         return str(result.as_numpy("transcript").reshape(-1)[0].decode())
 
 
+def question(sleep_ms: float = 0, outcome: int = 0) -> dict[str, Any]:
+    """A toy's request as JSON."""
+    waveform = {
+        "name": "waveform",
+        "datatype": "FP32",
+        "shape": [1, 2],
+        "data": [sleep_ms, outcome],
+    }
+    return {"inputs": [waveform]}
+
+
 def client() -> httpx.Client:
     return httpx.Client(trust_env=False, timeout=30)
 
@@ -230,9 +232,9 @@ def in_parallel(count: int, workers: int, act: Any) -> list[Any]:
 
 
 @contextlib.contextmanager
-def open_door(root: Path) -> Iterator[Door]:
+def open_door(root: Path, settings: str = "") -> Iterator[Door]:
     """A front door without Prefect; nothing of it runs afterwards."""
-    workspace = make_workspace(root)
+    workspace = make_workspace(root, settings)
     with front_door(workspace) as port:
         yield Door(workspace, port)
     assert find_orphans(workspace.run) == ()

@@ -59,11 +59,13 @@ def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(
 ) -> None:
     text = "# ours\n\n[serving]\nhost = 'localhost'\nprot = 8080\n"
     assert refusal(text) == (
-        "sluice.toml:5: unknown key serving.prot; did you mean port? allowed here: host, port"
+        "sluice.toml:5: unknown key serving.prot; did you mean port? allowed here: audience, "
+        "callers, host, issuer, issuer_keys, max_request_mb, port, requests_per_s"
     )
     assert refusal("[servings]\nport = 1\n") == (
         "sluice.toml:1: unknown key servings; did you mean serving? "
-        "allowed here: evaluation, journal, notifications, records, serving, telemetry, tracking"
+        "allowed here: evaluation, identity, journal, notifications, records, serving, "
+        "telemetry, tracking, trust"
     )
 
 
@@ -163,7 +165,8 @@ def test_a_wrong_override_names_the_variable(
     monkeypatch.setenv("SLUICE_SERVNG__PORT", "1")
     assert refusal("") == (
         "environment variable SLUICE_SERVNG__PORT: there is no section 'servng'; "
-        "allowed: evaluation, notifications, records, serving, journal, telemetry, tracking"
+        "allowed: evaluation, identity, notifications, records, serving, journal, telemetry, "
+        "tracking, trust"
     )
 
 
