@@ -46,7 +46,7 @@ def bom(
 
 def _bill(model: str, release: int) -> str:
     if not model:
-        from infra.environments.bill import project_bill
+        from infra.bill_of_materials import project_bill
 
         return project_bill()
     from pipelines.release_bill import release_bill

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.output import Output, OutputOption, emit, print_pairs, print_table
-from cli.session import find_workspace
+from cli.session import open_platform
+
+if TYPE_CHECKING:
+    from infra.local.callers import Callers
 
 NameArgument = Annotated[str, typer.Argument(help="The caller, as `asr-app`.")]
 
@@ -35,9 +38,7 @@ def add(
 
     Example: sluice callers add asr-app --days 30
     """
-    from infra.local.callers import Callers
-
-    made, token = Callers(find_workspace()).add(name, days)
+    made, token = _callers().add(name, days)
     shown = [("caller", made.name), ("id", made.id), ("until", _day(made.expires_at))]
 
     def tell() -> None:
@@ -58,9 +59,7 @@ def withdraw(
 
     Example: sluice callers withdraw asr-app
     """
-    from infra.local.callers import Callers
-
-    gone = Callers(find_workspace()).withdraw(name, identifier)
+    gone = _callers().withdraw(name, identifier)
     emit(
         output,
         {"withdrawn": [asdict(token) for token in gone]},
@@ -73,9 +72,7 @@ def rotate(output: OutputOption = Output.TABLE) -> None:
 
     Example: sluice callers rotate
     """
-    from infra.local.callers import Callers
-
-    Callers(find_workspace()).rotate()
+    _callers().rotate()
     emit(output, {"rotated": True}, lambda: print_pairs([("key", "a new one signs from now on")]))
 
 
@@ -91,7 +88,7 @@ def show(output: OutputOption = Output.TABLE) -> None:
     now = time.time()
     rows = [
         asdict(token) | {"counts": token.counts(now)}
-        for token in Callers(find_workspace()).tokens()
+        for token in Callers(open_platform().workspace).tokens()
     ]
     emit(
         output,
@@ -116,3 +113,13 @@ def _day(at: float) -> str:
     import time
 
     return time.strftime("%Y-%m-%d", time.gmtime(at))
+
+
+def _callers() -> Callers:
+    """The workspace's, for somebody who may change them."""
+    from infra.local.callers import Callers
+    from registry.access import Action
+
+    platform = open_platform()
+    platform.require(Action.KEYS)
+    return Callers(platform.workspace)

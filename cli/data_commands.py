@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.output import Output, OutputOption, emit, print_pairs, print_table
-from cli.session import find_workspace
+from cli.session import find_workspace, open_platform
 
 data = typer.Typer(
     name="data",
@@ -38,7 +38,9 @@ def add(
     """
     from cli.progress import progress
     from pipelines.data_sets import add_set
+    from registry.access import Action
 
+    open_platform().require(Action.DATA, write or "*")
     with progress():
         added = add_set(find_workspace(), folder, model=write)
 

@@ -15,12 +15,20 @@ from typing import Annotated
 import typer
 
 from cli import (
+    access_commands,
+    audit_commands,
+    bill_command,
+    caller_commands,
     data_commands,
     drift_commands,
     experiment_commands,
+    intake_commands,
     log_commands,
+    metrics_command,
     model_commands,
+    scrub_commands,
     traffic_commands,
+    trust_commands,
     workspace_commands,
 )
 from registry.errors import SluiceError
@@ -57,7 +65,15 @@ data_commands.add_to(app)
 traffic_commands.add_to(app)
 drift_commands.add_to(app)
 log_commands.add_to(app)
+scrub_commands.add_to(app)
+caller_commands.add_to(app)
+bill_command.add_to(app)
+metrics_command.add_to(app)
 experiment_commands.add_to(app)
+trust_commands.add_to(app)
+access_commands.add_to(app)
+intake_commands.add_to(app)
+audit_commands.add_to(app)
 
 
 def main() -> None:

@@ -31,16 +31,28 @@ def add_to(app: typer.Typer) -> None:
 
 def register(
     model: ModelArgument,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The model's files.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The model's files, or an archive of them.")
+    ],
+    signature: Annotated[
+        Path | None, typer.Option("--signature", help="Its signature; default: FOLDER.sig.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Hash a folder, store it, and make it a version in MLflow.
+    """Judge what may come in, hash and store it, and make it a version in MLflow.
 
-    The same bytes again are the same version.
+    Takes a folder, or a .zip, .tar, .tar.gz or .tar.zst. The same bytes again are the same version.
+    `sluice inspect` says beforehand what would be refused.
 
     Example: sluice register whisper-grid examples/grid/models/whisper-grid
     """
-    result = run_flow(find_workspace(), "register", model=model, source=str(folder.resolve()))
+    result = run_flow(
+        find_workspace(),
+        "register",
+        model=model,
+        source=str(folder.resolve()),
+        signature=str(signature.resolve()) if signature else "",
+    )
 
     def show() -> None:
         state = "registered" if result["created"] else "registered before: the same bytes"
@@ -51,6 +63,7 @@ def register(
                 ("digest", result["digest"]),
                 ("version", f"{result['version']} in MLflow"),
                 ("size", f"{megabytes(result['bytes'])} in {result['files']} files"),
+                ("signed by", result.get("signature", {}).get("signer", "nobody")),
             ]
         )
 

@@ -10,7 +10,14 @@ import typer
 
 from cli.output import Output, OutputOption, emit, print_pairs, print_table
 from cli.rollout_output import OUTCOME_EXIT_CODES, show_result
-from cli.session import ArtifactOption, ModelArgument, find_workspace, open_platform, run_flow
+from cli.session import (
+    ArtifactOption,
+    ModelArgument,
+    ReasonOption,
+    find_workspace,
+    open_platform,
+    run_flow,
+)
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,9 +44,12 @@ def promote(  # noqa: PLR0913 - each is an option of the command
     replace: Annotated[
         bool, typer.Option("--replace", help="Roll the rollout under way back first.")
     ] = False,
+    reason: ReasonOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Publish a gated variant and move traffic to it step by step.
+
+    Where access.toml asks for approvals: `sluice publish`, let others `sluice approve`, promote.
 
     Exit 0: it serves all traffic. 1: rolled back or rejected. 3: paused, a person is needed.
 
@@ -60,6 +70,7 @@ def promote(  # noqa: PLR0913 - each is an option of the command
             **arguments,
             wait_s=wait * 60,
             replace=replace,
+            reason=reason,
         )
     except KeyboardInterrupt:
         _pause_unwatched(model, began)

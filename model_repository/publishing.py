@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from model_repository.golden import GoldenSet
+    from registry.hash_memory import HashMemory
     from registry.signature import SigningKey, VerifyingKey
     from registry.workspace import Workspace
 
@@ -59,12 +60,15 @@ def publish(  # noqa: PLR0913 - each is named by its caller
     batching: Batching,
     provenance: Mapping[str, str],
     signing_key: SigningKey,
+    memory: HashMemory | None = None,
 ) -> PublishedRelease:
     """Write release `release` of `model`, or find that it is there with the same bytes.
 
     `provenance` names what the release comes from (artifact, variant and report digests); it is
-    part of the release. Raises UserError when the number is taken by other bytes, and
-    PermanentEngineError when the disk refuses; then nothing half-written is visible.
+    part of the release. With a `memory`, the release is read back from where it serves, so that
+    admission knows its hashes. Raises UserError when the number is taken by other bytes,
+    PermanentEngineError when the disk refuses, IntegrityError when what is read back is not what
+    was signed; nothing half-written is visible then.
     """
     layout = ReleaseLayout(places.repository, model, release)
 
@@ -87,17 +91,32 @@ def publish(  # noqa: PLR0913 - each is named by its caller
     signature = signing_key.sign(canonical_json(signed))
     content = canonical_json({"record": signed, "signature": signature}) + b"\n"
     write_atomic(layout.record(places.releases), content)
+    if memory is not None:
+        check_files(layout, manifest, memory)
     return PublishedRelease(layout, manifest, signature)
 
 
 def verify_release(
-    repository: Path, releases: Path, model: str, release: int, verifying_key: VerifyingKey
+    repository: Path,
+    releases: Path,
+    model: str,
+    release: int,
+    verifying_key: VerifyingKey,
+    memory: HashMemory | None = None,
 ) -> Manifest:
     """The signed manifest, once every byte of the release matches it.
 
-    Raises IntegrityError that says what is missing, extra, changed, or not signed by this key.
+    Files that `memory` knows are not read again. Raises IntegrityError that says what is missing,
+    extra, changed, or not signed by this key.
     """
     layout = ReleaseLayout(repository, model, release)
+    manifest = read_record(layout, releases, verifying_key)
+    check_files(layout, manifest, memory)
+    return manifest
+
+
+def read_record(layout: ReleaseLayout, releases: Path, verifying_key: VerifyingKey) -> Manifest:
+    """The release's manifest, as signed by this key. Raises IntegrityError when there is none."""
     path = layout.record(releases)
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
@@ -107,17 +126,25 @@ def verify_release(
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IntegrityError("there is no signed record", where=str(path)) from error
     verifying_key.verify(payload, signature)
-    if identity != (model, release):
+    if identity != (layout.model, layout.release):
         raise IntegrityError(
             f"the record is of {identity[0]} release {identity[1]}", where=str(path)
         )
-    manifest = Manifest.from_json(canonical_json(signed["manifest"]))
+    return Manifest.from_json(canonical_json(signed["manifest"]))
+
+
+def check_files(
+    layout: ReleaseLayout, manifest: Manifest, memory: HashMemory | None = None
+) -> None:
+    """Raise IntegrityError unless what lies in the repository is `manifest`, file by file."""
     try:
-        found = _found(layout)
+        found = _found(layout, memory)
     except UserError as error:
         raise IntegrityError(error.what, where=error.where) from error
+    finally:
+        if memory is not None:
+            memory.save()
     manifest.verify(found, str(layout.folder.parent))
-    return manifest
 
 
 def build_private(
@@ -182,18 +209,18 @@ def _move_in(built: ReleaseLayout, target: ReleaseLayout) -> None:
     write_atomic(target.config, built.config.read_bytes(), mode=0o444)
 
 
-def _found(layout: ReleaseLayout) -> Manifest:
+def _found(layout: ReleaseLayout, memory: HashMemory | None = None) -> Manifest:
     """The manifest of a release as it is on disk: version folders and configurations."""
     entries: list[FileEntry] = []
     for one in layout.whole:
         below = one.folder.relative_to(layout.repository).as_posix()
         entries += [
             FileEntry(f"{below}/{file.path}", file.size, file.sha256)
-            for file in Manifest.of_folder(one.folder).files
+            for file in Manifest.of_folder(one.folder, memory=memory).files
         ]
         if one.config.exists():
             path = one.config.relative_to(layout.repository).as_posix()
-            entries.append(hash_file(layout.repository, path))
+            entries.append(hash_file(layout.repository, path, memory=memory))
     return Manifest.of_entries(entries)
 
 

@@ -6,9 +6,7 @@ PostgreSQL, S3) is one other platform.
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import time
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -18,25 +16,24 @@ from registry.errors import PermanentEngineError
 from registry.files import disk_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from canary.ports import Fleet, Router, Telemetry
     from canary.states import ModelServing
     from infra.environments.locks import Environment
     from pipelines.rollout.controller import Controller
+    from registry.access import Action
+    from registry.attestation import AttestationStore
     from registry.catalog import Catalog
+    from registry.guard import AccessGuard
+    from registry.identity import Identity
     from registry.journal import Journal
     from registry.lease import Leases
     from registry.signature import SigningKey
     from registry.store import ContentStore
     from registry.tracking import Tracking
     from registry.workspace import Workspace
-
-
-def current_actor() -> str:
-    """Who acts: `SLUICE_ACTOR`, else the user at this host."""
-    return os.environ.get("SLUICE_ACTOR") or f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def require_environment(environment: Environment) -> None:
@@ -52,14 +49,33 @@ class Platform:
 
     def __init__(self, workspace: Workspace, *, actor: str = "") -> None:
         self.workspace = workspace
-        self.actor = actor or current_actor()
+        self._named = actor
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Who this process acts for. Raises UserError for a token that does not hold."""
+        from registry.identity import identify
+
+        return identify(self.workspace)
+
+    @cached_property
+    def actor(self) -> str:
+        """Whom the journal names. Raises UserError for a mere name where a token is required."""
+        return self.guard.who(self._named or self.identity.actor).actor
+
+    @cached_property
+    def guard(self) -> AccessGuard:
+        """Who may do what here: `access.toml`, read once."""
+        from registry.guard import open_guard
+
+        return open_guard(self.workspace, self.identity)
 
     @cached_property
     def journal(self) -> Journal:
-        """The workspace's journal."""
+        """The workspace's journal, which writes nothing that the guard does not permit."""
         from registry.journal import Journal
 
-        return Journal(self.workspace.journal_url)
+        return Journal(self.workspace.journal_url, guard=lambda: self.guard)
 
     @cached_property
     def leases(self) -> Leases:
@@ -88,6 +104,13 @@ class Platform:
         from registry.signature import SigningKey
 
         return SigningKey.load_or_create(self.workspace.keys)
+
+    @cached_property
+    def attestations(self) -> AttestationStore:
+        """Signed statements about what was made."""
+        from registry.attestation import AttestationStore
+
+        return AttestationStore(self.workspace.attestations)
 
     @cached_property
     def fleet(self) -> Fleet:
@@ -137,6 +160,14 @@ class Platform:
         """Journal one fact about the model, now, as this actor."""
         self.journal.append(model, kind, body, actor=self.actor, at=time.time())
 
+    def permit(self, model: str, kind: str, body: Mapping[str, object] | None = None) -> None:
+        """Raise UserError unless this actor may journal such an entry; for a flow's first line."""
+        self.journal.permit(model, kind, body or {}, actor=self.actor, at=time.time())
+
+    def require(self, action: Action, model: str = "*") -> None:
+        """Raise UserError unless this actor may do what no journal entry tells of."""
+        self.guard.require(self.actor, action, model)
+
     def lease_is_orphaned(self, model: str) -> bool:
         """Whether the model's lease belongs to a process of this machine that has ended."""
         from pipelines.rollout.holders import is_dead
@@ -185,4 +216,5 @@ class Platform:
             holder=holder_name(self.actor),
             on_event=announce,
             aliases=alias_writer(self),
+            roles=self.guard.roles_of,
         )

@@ -11,6 +11,7 @@ from prefect.cache_policies import INPUTS
 
 from infra.environments.locks import CONVERTERS
 from pipelines.assembly import Platform, require_environment
+from pipelines.attesting import ATTESTATION, attest_conversion
 from pipelines.conversion.child import Calibration, Limits
 from pipelines.conversion.child import convert as convert_in_child
 from pipelines.conversion.footprint import graphs_in
@@ -22,6 +23,7 @@ from pipelines.data import gate_dataset, load_dataset
 from pipelines.model_config import ModelConfig, load_model_config
 from pipelines.scoring import questions
 from pipelines.stages import Stages, announce
+from registry.confinement import missing
 from registry.errors import UserError
 from registry.prefetch import prefetch
 from registry.workspace import Workspace
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from infra.environments.locks import Environment
     from pipelines.conversion.child import ConvertedVariant
     from registry.catalog import Catalog
-    from registry.store import ContentStore
     from validation.dataset import Dataset
 
 
@@ -66,8 +67,10 @@ def convert_variants(
             limits=limits_of(config),
             feeds=feeds,
         )
+        if walls := missing(converted[0].confined):
+            announce(f"This kernel could not keep the conversion from: {', '.join(walls)}")
         return [
-            _record(artifact, key, variant, platform.store)
+            _record(platform, config, artifact, key, variant)
             | {"footprint": footprint_of(config, variant, feeds)}
             for key, variant in zip(recipes, converted, strict=True)
         ]
@@ -150,6 +153,7 @@ def convert(
     """
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
+    platform.permit(model, "variant-converted")
     config = load_model_config(platform.workspace, model)
     catalog = platform.catalog(model)
     digest = chosen_artifact(catalog, model, artifact)
@@ -207,11 +211,11 @@ def chosen_artifact(catalog: Catalog, model: str, prefix: str) -> str:
 
 
 def _record(
-    artifact: str, key: str, variant: ConvertedVariant, store: ContentStore
+    platform: Platform, config: ModelConfig, artifact: str, key: str, variant: ConvertedVariant
 ) -> dict[str, Any]:
-    """Keep the variant's files; returns what the journal says of it."""
-    manifest = store.add(variant.folder)
-    return {
+    """Keep the variant's files and state how they were made; returns what the journal says."""
+    manifest = platform.store.add(variant.folder)
+    record = {
         "artifact": artifact,
         "variant": variant.recipe.variant,
         "digest": manifest.digest,
@@ -223,7 +227,16 @@ def _record(
         "tool_versions": dict(variant.tool_versions),
         "seconds": round(variant.seconds, 3),
         "parity": dict(variant.parity),
+        "confined": variant.confined,
     }
+    stated = attest_conversion(
+        platform,
+        record,
+        kind=config.kind,
+        environment=converter_of(config).lock_hash,
+        calibration=config.convert.calibration_sha256 if variant.recipe.is_calibrated else "",
+    )
+    return record | {ATTESTATION: stated}
 
 
 def recipe_key_of(config: ModelConfig, digest: str, recipe: Recipe) -> str:

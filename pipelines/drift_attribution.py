@@ -77,6 +77,7 @@ def attribute(
     compares, EngineError when an engine cannot be asked.
     """
     prefetch("mlflow")
+    platform.permit(model, "attribution-begun")
     policy = load_model_config(platform.workspace, model).drift
     if advise:
         policy = policy.model_copy(update={"rollback": RollbackMode.ADVISE})

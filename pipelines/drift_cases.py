@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from drift.case import advance, fold
 from drift.case_steps import Look, decide, judged
+from drift.report import PAGE, VALUES
 from drift.windows import DAY_S
 from pipelines.drift_check import check_drift
-from pipelines.drift_report import tell
+from pipelines.drift_report import report_folder, tell
 from pipelines.model_config import load_model_config
 from pipelines.stages import announce
 from registry.errors import ConflictError
@@ -17,6 +18,7 @@ from registry.journal import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from drift.case import DriftState
     from drift.case_steps import Draft
@@ -41,6 +43,8 @@ class Looked:
     """Reasons for which a person is to be called, in the order of the journal."""
     report: DriftReport
     """What the page shows."""
+    folder: Path
+    """Of the page."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for people and machines alike."""
@@ -52,8 +56,8 @@ class Looked:
             "case": f"{case.number}, {case.severity}" if case else "none is open",
             "calls": "; ".join(self.calls) or "nobody",
             "kept": "yes" if self.is_kept else "no: its window overlaps the last one",
-            "page": str(self.check.page),
-            "values": str(self.check.values),
+            "page": str(self.folder / PAGE),
+            "values": str(self.folder / VALUES),
         }
 
 
@@ -68,6 +72,7 @@ def look(platform: Platform, model: str, *, now: float, window_s: float | None =
     A window that overlaps the last one that was kept is judged and not kept: counted twice, the
     same traffic would make the past look calmer than it was. Raises UserError as `check_drift`.
     """
+    platform.permit(model, "window-judged")
     policy = load_model_config(platform.workspace, model).drift
     state = state_of(platform, model)
     length = window_s or policy.window_s
@@ -80,7 +85,8 @@ def look(platform: Platform, model: str, *, now: float, window_s: float | None =
         state = append_drafts(platform, state, drafts, now)
     report = tell(platform, check, now=now)
     calls = tuple(draft.body["reason"] for draft in drafts if draft.calls)
-    return Looked(model, check, is_kept, state, calls, report)
+    folder = report_folder(platform.workspace, model)
+    return Looked(model, check, is_kept, state, calls, report, folder)
 
 
 def _seen(check: DriftCheck, at: float, release: int) -> Look:
@@ -103,6 +109,7 @@ def learn(
     are passed over, and so are days without records. No case is opened and nobody is called.
     Returns how many were `kept`, and how many `passed` over.
     """
+    platform.permit(model, "window-judged")
     policy = load_model_config(platform.workspace, model).drift
     length, kept = window_s or policy.window_s, 0
     for day in range(days, 0, -1):

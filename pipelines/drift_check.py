@@ -12,7 +12,7 @@ from drift.comparable import Rows, comparable
 from drift.history import History
 from drift.quality_chart import chart_of, estimate_window, run_length_of, with_chart
 from drift.records import read_records
-from drift.report import DriftReport, outcome_name, write_report
+from drift.report import DriftReport, outcome_name
 from drift.windows import DAY_S, Basis, Window, choose_reference, same_hours
 from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA
 from pipelines.drift_reference import own_reference
@@ -22,8 +22,6 @@ from pipelines.stages import announce
 from registry.errors import UserError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from drift.assessment import Assessment
     from drift.case import DriftState
     from drift.comparable import Comparable
@@ -41,12 +39,10 @@ _SAME_LENGTH = 0.1
 
 @dataclass(frozen=True, slots=True)
 class DriftCheck:
-    """The verdict, the page, and the same as JSON."""
+    """The verdict, and what it came from."""
 
     verdict: str
     reason: str
-    page: Path
-    values: Path
     window: Window
     release: int
     """The newest published one that answered in the window; 0 when none did."""
@@ -87,13 +83,12 @@ def check_drift(
     window_s: float,
     now: float,
     state: DriftState,
-    folder: Path | None = None,
     clock: float | None = None,
 ) -> DriftCheck:
-    """Judge the last `window_s` seconds before `now` (UTC epoch seconds), and write the report.
+    """Judge the last `window_s` seconds before `now` (UTC epoch seconds). Nothing is written.
 
-    It goes into `folder`, by default the model's own. `clock` is what time it is, where that is
-    later than `now`: records from after it are of no time that was yet.
+    `clock` is what time it is, where that is later than `now`: records from after it are of no
+    time that was yet.
 
     The reference is the same hours of earlier days; while too few of them have records, the first
     healthy days of the release in service, and before it has those, the reference of its gate.
@@ -116,12 +111,9 @@ def check_drift(
     outcome = with_chart(judgement.outcome, chart)
     assessment = replace(assessment, judgement=replace(judgement, outcome=outcome))
     report = _report(model, found, assessment, now, chart)
-    page, values = write_report(report, folder or platform.workspace.reports / "drift" / model)
     return DriftCheck(
         verdict=outcome_name(outcome),
         reason=outcome.reason,
-        page=page,
-        values=values,
         window=found.window,
         release=max(report.releases, default=0),
         assessment=assessment,

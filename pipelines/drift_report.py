@@ -1,8 +1,8 @@
 """The drift page of one window, with what journal and log say around it, kept where people look.
 
-A check writes its page at once; here it is completed: the case and what was done about it, alarms
-against the budget, the attribution's evidence, the worst pairs, the timeline. It decides nothing
-and moves nothing, so it may be made again at any time.
+To what a check found come the case and what was done about it, alarms against the budget, the
+attribution's evidence, the worst pairs, the timeline. It decides nothing and moves nothing, so it
+may be made again at any time.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from drift.worst_pairs import WorstPair
     from pipelines.assembly import Platform
     from pipelines.drift_check import DriftCheck
+    from registry.workspace import Workspace
 
 TIMELINE_S = 30 * DAY_S
 
@@ -74,16 +75,22 @@ class Told:
         }
 
 
+def report_folder(workspace: Workspace, model: str) -> Path:
+    """Where the page of the last check lies."""
+    return workspace.reports / "drift" / model
+
+
 def tell(platform: Platform, check: DriftCheck, *, now: float) -> DriftReport:
-    """Complete a check's page from journal and log, `now` in UTC epoch seconds.
+    """Write a check's page, with what journal and log say around it, `now` in UTC epoch seconds.
 
     Inside a Prefect flow its summary is shown on Prefect's page. Raises IntegrityError for a
     broken journal.
     """
     report = _completed(platform, check.report, now)
-    check.page.with_name(APPENDIX).unlink(missing_ok=True)  # of an earlier window
-    write_report(report, check.page.parent)
-    _show_in_prefect(report, check.page)
+    folder = report_folder(platform.workspace, report.model)
+    (folder / APPENDIX).unlink(missing_ok=True)  # of an earlier window
+    page, _ = write_report(report, folder)
+    _show_in_prefect(report, page)
     return report
 
 
@@ -107,7 +114,7 @@ def make_report(
         prefetch("evidently")
     platform.journal.verify(model)
     entries = platform.journal.read(model)
-    folder = platform.workspace.reports / "drift" / model
+    folder = report_folder(platform.workspace, model)
     window, checked_as = window_of(platform, model, entries, now=now, since_s=since_s)
     if since_s is not None:
         folder = platform.workspace.reports / "drift-spans" / model / _name(window)
@@ -117,7 +124,6 @@ def make_report(
         window_s=window.seconds,
         now=window.until,
         state=_before(fold(entries, model=model), window),
-        folder=folder,
     )
     report = replace(_completed(platform, check.report, now), checked_as=checked_as)
     appendix = folder / APPENDIX

@@ -62,7 +62,7 @@ def drift_watch(
                 result |= _attributed(platform, model, advise=advise)
             report = tell(platform, found.check, now=time.time())
         with stages.stage("report"):
-            result["report"] = keep_report(platform, report, found.check.page.parent)
+            result["report"] = keep_report(platform, report, found.folder)
     return {**result, "stages": stages.seconds}
 
 

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from pipelines.assembly import Platform
+from pipelines.attesting import ATTESTATION, attest_gate
 from pipelines.conversion.kinds import kind_of
 from pipelines.convert import chosen_artifact
 from pipelines.data import declared_contents, gate_dataset
@@ -49,6 +50,7 @@ def gate(
     prefetch("great_expectations", "mlflow")
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
+    platform.permit(model, "gate-decided")
     config = load_model_config(platform.workspace, model)
     catalog = platform.catalog(model)
     candidate = chosen_variant(catalog, model, chosen_artifact(catalog, model, artifact), variant)
@@ -60,7 +62,9 @@ def gate(
         folder = keep_evidence(platform, evidence)
     with stages.stage("record", "Keeping the report in MLflow"):
         _record(platform, catalog, evidence, folder)
-    platform.append(model, "gate-decided", _journal_body(evidence))
+    body = _journal_body(evidence)
+    stated = attest_gate(platform, body, evidence.report.provenance)
+    platform.append(model, "gate-decided", body | {ATTESTATION: stated})
     return {
         "model": model,
         "variant": variant,

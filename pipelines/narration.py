@@ -23,6 +23,7 @@ _EACH_TIME = frozenset(
         "window-judged",
         "drift-pairs",
         "standing-pairs",
+        "pointer-signed",
     }
 )
 
@@ -89,7 +90,7 @@ def _rollout_started(body: Mapping[str, Any]) -> str:
     if body["plan"].get("ends_with") == "return":
         weight = body["plan"]["steps"][0]["weight"]
         return f"experiment with release {body['candidate']} at {weight} %{against}"
-    return f"rollout of release {body['candidate']}{against}"
+    return f"rollout of release {body['candidate']}{against}{_because(body)}"
 
 
 def _rollout_ended(body: Mapping[str, Any]) -> str:
@@ -153,6 +154,10 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "gate-decided": _gated,
     "release-reserved": lambda body: f"release number {body['release']} reserved",
     "release-published": _published,
+    "release-approved": lambda body: f"release {body['release']} approved{_because(body)}",
+    "approval-withdrawn": lambda body: (
+        f"approval of release {body['release']} withdrawn{_because(body)}"
+    ),
     "rollout-started": _rollout_started,
     "effect-started": lambda body: f"effect {body['effect']} {body['name']} begins",
     "effect-confirmed": lambda body: f"effect {body['effect']} confirmed",
@@ -171,12 +176,18 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "notifications-sent": _notified,
     "rollout-ended": _rollout_ended,
     "window-judged": lambda body: f"drift: {body['outcome']}: {body['reason']}",
+    "integrity-broken": lambda body: f"scrub: {body['reason']}",
+    "quarantined": lambda body: f"scrub: {body['path']} taken away to {body['moved_to']}",
+    "healed": lambda body: f"scrub: {body['path']} is whole again, from {body['from']}",
     "alarm-raised": _alarm_raised,
     "attribution-begun": lambda body: (
         f"{_case(body)} asks release {body['previous']} what release {body['current']} is asked"
     ),
     "drift-pairs": lambda body: (
         f"{_case(body)}: {body['pairs']} pairs, e-value {body['e_value']:.3g}"
+    ),
+    "pointer-signed": lambda body: (
+        f"serving pointer {body['sequence']} names release {body['release']}"
     ),
     "standing-pairs": lambda body: (
         f"drift: {body['pairs']} standing copies, e-value {exp(min(body['log_e'], 700.0)):.3g}"

@@ -51,7 +51,11 @@ _DECISIONS = {
     "halt": "halted",
 }
 _PHASES = {"promoted": "promoted", "paused": "paused"}
-_CALLS = {"alarm-raised": "drift-alarm", "attribution-decided": "drift-finding"}
+_CALLS = {
+    "alarm-raised": "drift-alarm",
+    "attribution-decided": "drift-finding",
+    "integrity-broken": "integrity-broken",
+}
 _ENDS = {"settled": "settled", "rolled-back": "rolled-back", "compared": "compared"}
 
 

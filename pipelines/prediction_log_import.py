@@ -20,6 +20,7 @@ from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA
 from pipelines.prediction_log_columns import Conformed, conform_theirs, parse_mapping
 from pipelines.prediction_log_places import alone, archive_of, local_log, log_places, reached
 from pipelines.stages import announce
+from registry.access import Action
 from registry.errors import UserError
 from validation.record_contracts import check_predictions_contract
 
@@ -51,6 +52,7 @@ def import_records(
     cannot be reached.
     """
     platform.workspace.require_model(model)
+    platform.require(Action.DATA, model)
     wanted = parse_mapping(mapping)
     target = archive_of(platform.workspace) if archive else local_log(platform.workspace)
     if target is None:

@@ -17,6 +17,7 @@ from pipelines.prediction_log_places import (
     spoken_hour,
 )
 from pipelines.stages import announce
+from registry.access import Action
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def prune_log(
     """
     days = keep_days or platform.workspace.settings.records.keep_days
     names = models_of(platform, model)
+    for name in names:
+        platform.require(Action.DATA, name)
     _require_days(platform, names, days)
     deleted: list[dict[str, Any]] = []
     with alone(platform.workspace):

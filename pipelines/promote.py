@@ -10,6 +10,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from infra.local.stack import require_up
+from pipelines.approve import require_promotable
 from pipelines.assembly import Platform
 from pipelines.model_config import load_model_config
 from pipelines.notifications import checked_webhook, notifying
@@ -28,13 +29,20 @@ WAIT_S = 1.0
 
 @task(name="roll-out", cache_policy=NO_CACHE)
 def roll_out(
-    workspace: str, model: str, release: int, actor: str, *, replace: bool = False
+    workspace: str,
+    model: str,
+    release: int,
+    actor: str,
+    *,
+    replace: bool = False,
+    reason: str = "",
 ) -> dict[str, Any]:
     """Drive the rollout to its end. Prefect never repeats it: the journal is the truth."""
     platform = Platform(Workspace(Path(workspace)), actor=actor)
     plan = load_model_config(platform.workspace, model).rollout
     with notifying(platform, model):
-        return platform.controller().promote(model, release, plan, replace=replace).to_dict()
+        controller = platform.controller()
+        return controller.promote(model, release, plan, replace=replace, reason=reason).to_dict()
 
 
 def wait_for_rollout(
@@ -76,14 +84,17 @@ def promote(  # noqa: PLR0913 - a flow's parameters are those of its command
     wait_s: float = 0.0,
     *,
     replace: bool = False,
+    reason: str = "",
 ) -> dict[str, Any]:
     """Publish (unless `release` is given) and roll out. Returns release, outcome and stages.
 
-    A rollout under way is waited for up to `wait_s`, or with `replace` rolled back first.
+    A rollout under way is waited for up to `wait_s`, or with `replace` rolled back first. Raises
+    UserError, before anything changes, where the actor may not, or approvals are missing.
     """
     prefetch("mlflow")
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
+    require_promotable(platform, model, variant, artifact, release, reason)
     require_up(platform.workspace)
     checked_webhook(platform)
     if wait_s:
@@ -94,5 +105,7 @@ def promote(  # noqa: PLR0913 - a flow's parameters are those of its command
     else:
         record = publish_variant(platform, model, variant, artifact, stages)
     with stages.stage("rollout", f"Rolling out release {record['release']}"):
-        outcome = roll_out(workspace, model, record["release"], platform.actor, replace=replace)
+        outcome = roll_out(
+            workspace, model, record["release"], platform.actor, replace=replace, reason=reason
+        )
     return {"release": record, "rollout": outcome, "stages": stages.seconds}

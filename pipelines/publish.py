@@ -12,12 +12,14 @@ from prefect.cache_policies import NO_CACHE
 from model_repository.golden import GoldenSet
 from model_repository.publishing import publish as publish_release
 from pipelines.assembly import Platform
+from pipelines.attesting import ATTESTATION, attest_release
 from pipelines.convert import chosen_artifact
 from pipelines.data import gate_dataset
 from pipelines.gate import chosen_variant
 from pipelines.model_config import load_model_config
 from pipelines.stages import Stages
 from registry.errors import UserError
+from registry.hash_memory import HashMemory
 from registry.workspace import Workspace
 from validation.answers import Answer
 
@@ -45,6 +47,7 @@ def write_release(workspace: str, model: str, release: int, gate: dict[str, str]
             batching=config.batching,
             provenance=gate,
             signing_key=platform.signing_key,
+            memory=HashMemory.of_workspace(places),
         )
     return {
         "manifest_digest": published.manifest.digest,
@@ -89,6 +92,7 @@ def publish_variant(
         written = write_release(str(platform.workspace.root), model, release, body)
         record = catalog.variant_by_digest(passed.variant_digest)
         body |= {"release": release, "format": record.format, "precision": record.precision}
+        written[ATTESTATION] = attest_release(platform, model, body | written)
         platform.append(model, "release-published", body | written)
     return body | written | {"created": True}
 
@@ -127,5 +131,6 @@ def publish(
     """Give the winning variant a release number. Returns the release's record."""
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
+    platform.permit(model, "release-published")
     record = publish_variant(platform, model, variant, artifact, stages)
     return record | {"stages": stages.seconds}

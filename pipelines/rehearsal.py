@@ -28,14 +28,14 @@ def rehearse_promotion(
             where=model,
             remedy="wait for it with `--wait`, `sluice resume` it or `sluice abort` it",
         )
-    chosen = _chosen(platform, model, variant, artifact, release)
+    chosen = chosen_release(platform, model, variant, artifact, release)
     if chosen["release"] == serving.live:
         raise UserError(f"release {serving.live} is live already", where=model)
     rehearsal = rehearse(serving, chosen["release"], plan)
     return {"model": model, **chosen, **rehearsal.to_json()}
 
 
-def _chosen(
+def chosen_release(
     platform: Platform, model: str, variant: str, artifact: str, release: int
 ) -> dict[str, Any]:
     """The release's number, its variant, and whether it would have to be published first."""

@@ -15,7 +15,7 @@ from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType, Pedigree
 from packageurl import PackageURL
 
-from infra.environments.bill import components, lock_properties, to_json
+from infra.bill_of_materials import components, lock_properties, to_json
 from infra.environments.locks import CONVERTERS, SERVING
 from model_repository.layout import RELEASE, VARIANT, ReleaseLayout
 from model_repository.publishing import verify_release

@@ -75,6 +75,7 @@ def search(
     require_environment(SERVING)
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
+    platform.permit(model, "variant-converted")
     config = load_model_config(platform.workspace, model)
     require_environment(converter_of(config))
     if not config.convert.calibration or not config.gate.margins.parent:

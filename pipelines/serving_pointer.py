@@ -71,6 +71,14 @@ def point_to(platform: Platform, model: str, release: int, *, now: float | None 
     return pointer
 
 
+def keep_fresh(platform: Platform, model: str, *, now: float | None = None) -> None:
+    """Sign the pointer anew when half of its life is over; a model without one has none after."""
+    at = time.time() if now is None else now
+    known = last_pointer(platform.journal.read(model))
+    if known is not None and known.is_old(at):
+        point_to(platform, model, known.release, now=at)
+
+
 def check_pointer(
     workspace: Workspace,
     model: str,

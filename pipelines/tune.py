@@ -19,6 +19,7 @@ from pipelines.data import gate_dataset
 from pipelines.gate import chosen_variant
 from pipelines.model_config import load_model_config
 from pipelines.stages import Stages, announce
+from registry.access import Action
 from registry.errors import EngineError, UserError
 from registry.files import write_atomic
 from registry.workspace import Workspace
@@ -60,6 +61,7 @@ def tune(  # noqa: PLR0913 - each is an option of the command
     require_environment(SERVING)
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
+    platform.require(Action.TUNE, model)
     config = load_model_config(platform.workspace, model)
     catalog = platform.catalog(model)
     record = chosen_variant(catalog, model, chosen_artifact(catalog, model, artifact), variant)

@@ -81,7 +81,7 @@ class Catalog:
         """Read a model's entries in order; those of other rooms are passed over."""
         catalog = cls()
         for entry in entries:
-            catalog._take(entry.kind, entry.body)
+            catalog.take(entry)
         return catalog
 
     def find_recipe(self, recipe_key: str) -> VariantRecord | None:
@@ -146,8 +146,10 @@ class Catalog:
             raise UserError(f"no release {release}; there are {known}", where=model)
         return self.releases[release]
 
-    def _take(self, kind: str, body: Mapping[str, Any]) -> None:
-        match kind:
+    def take(self, entry: Entry) -> None:
+        """One more entry, of any kind."""
+        body = entry.body
+        match entry.kind:
             case "artifact-registered":
                 record = ArtifactRecord(body["digest"], body["version"], body["run_id"], body)
                 # Registered again later counts as the newest.

@@ -16,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Float,
+    Index,
     Integer,
     MetaData,
     String,
@@ -60,10 +61,14 @@ ENTRIES = Table(
     Column("kind", String(63), nullable=False),
     Column("at", Float(53), nullable=False),
     Column("actor", String(255), nullable=False),
+    Column("origin", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False, unique=True),
 )
+
+# What may be written depends on the newest entry of some kinds.
+Index("journal_kinds", ENTRIES.c.model, ENTRIES.c.kind, ENTRIES.c.sequence)
 
 # One row a model: what writers queue for, and what shows that the newest entries were cut off.
 HEADS = Table(

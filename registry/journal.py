@@ -2,73 +2,90 @@
 
 The chain shows an edit, a deletion or a reordering; the head row beside it shows that the newest
 entries were cut off. Whoever may write the database can forge both, from some entry to the end:
-only a copy of a later hash kept elsewhere (a backup, a report) would tell.
+only a copy of a later hash kept elsewhere (`sluice journal anchor`, a backup) tells.
+
+Every writer passes here, so here a guard is asked whether the actor may write the entry.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import insert, select, union, update
 
 from registry.database import ENTRIES, HEADS, LEASES, open_database, reader, transaction, write
-from registry.errors import ConflictError, FencedError, IntegrityError, UserError
-from registry.files import canonical_json
-from registry.names import check_name
+from registry.errors import ConflictError, FencedError
+from registry.journal_entry import (
+    GENESIS,
+    MAX_BODY_BYTES,
+    Entry,
+    broken,
+    check_row,
+    draft_entry,
+    entry_of,
+    row_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Select
 
     from registry.lease import Lease
 
-GENESIS = "0" * 64
-"""What the first entry of a model names as the hash before it."""
+__all__ = ["GENESIS", "MAX_BODY_BYTES", "Entry", "Guard", "History", "Journal", "Wanted"]
 
-MAX_BODY_BYTES = 1 << 20
-"""A body holds facts and digests; anything larger belongs in the store."""
 
-_KIND = re.compile(r"[a-z][a-z-]{0,62}")
+class History(Protocol):
+    """What was written about one model so far."""
+
+    def newest(self, *kinds: str) -> Entry | None:
+        """The newest entry of any of the kinds."""
+
+    def every(self, *kinds: str) -> tuple[Entry, ...]:
+        """All entries of the kinds, in order."""
+
+
+class Guard(Protocol):
+    """Says who may write what."""
+
+    def permit(self, draft: Entry, history: History) -> Mapping[str, Any]:
+        """Raise UserError unless the draft's actor may write it; what its `origin` then tells."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One fact about one model. `at` is in seconds since the epoch, UTC."""
+class Wanted:
+    """What `Journal.search` looks for; an empty value leaves nothing out. Times as in `Entry`."""
 
-    sequence: int
-    model: str
-    kind: str
-    at: float
-    actor: str
-    body: Mapping[str, Any]
-    previous: str
-    hash: str
-
-    def computed_hash(self) -> str:
-        """SHA-256 of the canonical JSON of everything but `hash`."""
-        content = {
-            "sequence": self.sequence,
-            "model": self.model,
-            "kind": self.kind,
-            "at": self.at,
-            "actor": self.actor,
-            "body": self.body,
-            "previous": self.previous,
-        }
-        return hashlib.sha256(canonical_json(content)).hexdigest()
+    model: str = ""
+    actor: str = ""
+    kind: str = ""
+    since: float = -math.inf
+    until: float = math.inf
 
 
 class Journal:
     """Appends to and reads from one database. Safe to use from several processes."""
 
-    def __init__(self, url: str) -> None:
+    _guard: Callable[[], Guard] | None = None
+
+    def __init__(self, url: str, *, guard: Callable[[], Guard] | None = None) -> None:
         self.engine = open_database(url)
+        self._guard = guard
+
+    def permit(
+        self, model: str, kind: str, body: Mapping[str, Any], *, actor: str, at: float
+    ) -> None:
+        """Raise UserError where `append` would refuse the actor such an entry. Writes nothing.
+
+        For the beginning of work that is journalled at its end.
+        """
+        if self._guard is not None:
+            draft, guard = draft_entry(model, kind, body, actor, at), self._guard()
+            with transaction(reader(self.engine)) as connection:
+                guard.permit(draft, _History(connection, model))
 
     def append(
         self,
@@ -84,11 +101,17 @@ class Journal:
         """Add one entry, durably. With `lease`, only while it is the model's newest and not over.
 
         With `after`, only while that is the sequence of the model's newest entry (0 without any).
-        Raises FencedError or ConflictError when it is not, UserError for a body that is not JSON,
-        EngineError when the database cannot write; then nothing was added.
+        Raises FencedError or ConflictError when it is not, UserError for a body that is not JSON
+        and for an actor who may not, EngineError when the database cannot write; then nothing was
+        added.
         """
-        draft = _draft(model, kind, body, actor, at)
-        return write(self.engine, lambda connection: _append(connection, draft, lease, after))
+        draft = draft_entry(model, kind, body, actor, at)
+        guard = None if self._guard is None else self._guard()
+
+        def work(connection: Connection) -> Entry:
+            return _append(connection, draft, guard, lease, after)
+
+        return write(self.engine, work)
 
     def read(self, model: str, after: int = 0) -> tuple[Entry, ...]:
         """Entries of the model with a sequence above `after`, in order.
@@ -101,7 +124,7 @@ class Journal:
             .order_by(ENTRIES.c.sequence)
         )
         with transaction(reader(self.engine)) as connection:
-            return tuple(_entry(row) for row in connection.execute(query))
+            return tuple(entry_of(row) for row in connection.execute(query))
 
     def models(self) -> tuple[str, ...]:
         """Names of all models that have, or once had, an entry, sorted."""
@@ -109,8 +132,28 @@ class Journal:
         with transaction(reader(self.engine)) as connection:
             return tuple(connection.scalars(query))
 
-    def verify(self, model: str) -> None:
-        """Check the chain. Raises IntegrityError that names the first entry that does not fit."""
+    def search(self, wanted: Wanted) -> Iterator[Entry]:
+        """Entries of all models that are `wanted`, by time, then model and sequence.
+
+        They are streamed from one transaction: what is written meanwhile is not among them.
+        """
+        query = _query(wanted).order_by(ENTRIES.c.at, ENTRIES.c.model, ENTRIES.c.sequence)
+        engine = reader(self.engine).execution_options(yield_per=500)
+        with transaction(engine) as connection:
+            for row in connection.execute(query):
+                yield entry_of(row)
+
+    def heads(self) -> dict[str, tuple[int, str]]:
+        """Sequence and hash of each model's newest entry, as the database says; unchecked."""
+        with transaction(reader(self.engine)) as connection:
+            rows = connection.execute(select(HEADS).order_by(HEADS.c.model)).all()
+        return {row.model: (row.sequence, row.hash) for row in rows}
+
+    def verify(self, model: str) -> int:
+        """Check the chain; how many entries it has.
+
+        Raises IntegrityError that names the first entry that does not fit.
+        """
         with transaction(reader(self.engine)) as connection:
             rows = connection.execute(
                 select(ENTRIES).where(ENTRIES.c.model == model).order_by(ENTRIES.c.sequence)
@@ -118,16 +161,38 @@ class Journal:
             head = connection.execute(select(HEADS).where(HEADS.c.model == model)).one_or_none()
         previous = GENESIS
         for expected, row in enumerate(rows, start=1):
-            _check_row(row, expected, previous)
+            check_row(row, expected, previous)
             previous = row.hash
-        if (head.sequence if head else 0) > len(rows):
-            raise _broken(model, len(rows) + 1, "is missing")
-        if rows and (head is None or head.hash != previous):
-            raise _broken(model, len(rows), "is not the one that was written last")
+        told = (head.sequence, head.hash) if head else (0, GENESIS)
+        if told != (len(rows), previous):
+            if isinstance(told[0], int) and told[0] > len(rows):
+                raise broken(model, len(rows) + 1, "is missing")
+            raise broken(model, len(rows), "is not the one that was written last")
+        return len(rows)
 
     def close(self) -> None:
         """Close the connections."""
         self.engine.dispose()
+
+
+class _History:
+    """Of one model, inside a transaction."""
+
+    def __init__(self, connection: Connection, model: str) -> None:
+        self._connection = connection
+        self._model = model
+
+    def newest(self, *kinds: str) -> Entry | None:
+        query = self._of(*kinds).order_by(ENTRIES.c.sequence.desc()).limit(1)
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else entry_of(row)
+
+    def every(self, *kinds: str) -> tuple[Entry, ...]:
+        query = self._of(*kinds).order_by(ENTRIES.c.sequence)
+        return tuple(entry_of(row) for row in self._connection.execute(query))
+
+    def _of(self, *kinds: str) -> Select[Any]:
+        return select(ENTRIES).where(ENTRIES.c.model == self._model, ENTRIES.c.kind.in_(kinds))
 
 
 def check_lease(connection: Connection, lease: Lease, at: float) -> None:
@@ -142,7 +207,13 @@ def check_lease(connection: Connection, lease: Lease, at: float) -> None:
         raise FencedError("the lease is over", where=lease.model)
 
 
-def _append(connection: Connection, draft: Entry, lease: Lease | None, after: int | None) -> Entry:
+def _append(
+    connection: Connection,
+    draft: Entry,
+    guard: Guard | None,
+    lease: Lease | None,
+    after: int | None,
+) -> Entry:
     sequence, previous = _lock_head(connection, draft.model)
     if after is not None and sequence != after:
         raise ConflictError("somebody wrote to the journal meanwhile", where=draft.model)
@@ -150,51 +221,18 @@ def _append(connection: Connection, draft: Entry, lease: Lease | None, after: in
         if lease.model != draft.model:
             raise FencedError(f"the lease is for {lease.model}", where=draft.model)
         check_lease(connection, lease, draft.at)
-    entry = replace(draft, sequence=sequence + 1, previous=previous)
+    origin = dict(draft.origin)
+    if guard is not None:
+        origin |= guard.permit(draft, _History(connection, draft.model))
+    entry = replace(draft, sequence=sequence + 1, previous=previous, origin=origin)
     entry = replace(entry, hash=entry.computed_hash())
-    connection.execute(insert(ENTRIES).values(_row(entry)))
+    connection.execute(insert(ENTRIES).values(row_of(entry)))
     connection.execute(
         update(HEADS)
         .where(HEADS.c.model == entry.model)
         .values(sequence=entry.sequence, hash=entry.hash)
     )
     return entry
-
-
-def _draft(model: str, kind: str, body: Mapping[str, Any], actor: str, at: float) -> Entry:
-    """The entry before it has a place in the chain. Raises UserError for what JSON cannot say."""
-    check_name(model)
-    if not _KIND.fullmatch(kind):
-        raise UserError(f"{kind!r} is not a kind of entry", where=model)
-    if not actor or len(actor) > 255 or not actor.isprintable():
-        raise UserError(
-            f"{actor!r} is not an actor",
-            where=model,
-            remedy="use 1 to 255 printable characters, such as SLUICE_ACTOR=ci",
-        )
-    if not math.isfinite(at):
-        raise UserError(f"{at} is not a time", where=model)
-    try:
-        content = canonical_json(dict(body))
-        _refuse_odd_keys(dict(body))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"the body of {kind!r} is not JSON: {error}", where=model) from error
-    if len(content) > MAX_BODY_BYTES:
-        raise UserError(f"the body of {kind!r} is larger than 1 MiB", where=model)
-    # A whole number of seconds is read back from the database as a float, which hashes otherwise.
-    return Entry(0, model, kind, float(at), actor, json.loads(content), "", "")
-
-
-def _refuse_odd_keys(value: object) -> None:
-    """JSON would turn a key that is no string into one, in silence."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"the key {key!r} is not a string")
-            _refuse_odd_keys(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _refuse_odd_keys(item)
 
 
 def _lock_head(connection: Connection, model: str) -> tuple[int, str]:
@@ -207,43 +245,17 @@ def _lock_head(connection: Connection, model: str) -> tuple[int, str]:
     return 0, GENESIS
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    return {
-        "model": entry.model,
-        "sequence": entry.sequence,
-        "kind": entry.kind,
-        "at": entry.at,
-        "actor": entry.actor,
-        "body": canonical_json(entry.body).decode(),
-        "previous": entry.previous,
-        "hash": entry.hash,
-    }
-
-
-def _check_row(row: Row[Any], expected: int, previous: str) -> None:
-    if row.sequence != expected:
-        raise _broken(row.model, expected, "is missing")
-    if row.previous != previous:
-        raise _broken(row.model, expected, "does not follow the entry before it")
-    try:
-        unchanged = row.hash == _entry(row).computed_hash()
-    except (TypeError, ValueError):  # a value that this process could never have written
-        unchanged = False
-    if not unchanged:
-        raise _broken(row.model, expected, "was changed after it was written")
-
-
-def _entry(row: Row[Any]) -> Entry:
-    try:
-        body = json.loads(row.body)
-    except (TypeError, ValueError) as error:
-        raise _broken(row.model, row.sequence, "is not JSON any more") from error
-    return Entry(row.sequence, row.model, row.kind, row.at, row.actor, body, row.previous, row.hash)
-
-
-def _broken(model: str, sequence: int, what: str) -> IntegrityError:
-    return IntegrityError(
-        f"entry {sequence} {what}",
-        where=f"journal of {model}",
-        remedy="trust nothing after it; restore the database from a copy",
-    )
+def _query(wanted: Wanted) -> Select[Any]:
+    query = select(ENTRIES)
+    for column, value in (
+        (ENTRIES.c.model, wanted.model),
+        (ENTRIES.c.actor, wanted.actor),
+        (ENTRIES.c.kind, wanted.kind),
+    ):
+        if value:
+            query = query.where(column == value)
+    if math.isfinite(wanted.since):
+        query = query.where(ENTRIES.c.at >= wanted.since)
+    if math.isfinite(wanted.until):
+        query = query.where(ENTRIES.c.at < wanted.until)
+    return query

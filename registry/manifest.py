@@ -10,7 +10,6 @@ import json
 import os
 import stat
 import unicodedata
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -19,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from registry.errors import IntegrityError, UserError
 from registry.files import canonical_json
+from registry.hashing import hash_plain, in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from io import FileIO
 
-CHUNK = 1 << 20
+    from registry.hash_memory import HashMemory
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,14 +48,32 @@ class Manifest:
         return cls(tuple(sorted(entries)))
 
     @classmethod
-    def of_folder(cls, folder: Path, on_bytes: Callable[[int], None] | None = None) -> Manifest:
-        """Hash every file below `folder`, in threads; `on_bytes` hears of each chunk's size.
+    def of_folder(
+        cls,
+        folder: Path,
+        on_bytes: Callable[[int], None] | None = None,
+        memory: HashMemory | None = None,
+    ) -> Manifest:
+        """Hash every file below `folder`, in threads; `on_bytes` hears of each block's size.
 
-        Raises UserError for a link, a special file, a name that is not NFC UTF-8, or no file.
+        With a `memory`, files that it knows are not read, and it is told of those that are, so a
+        reading that was killed goes on where it stood. Raises UserError for a link, a special
+        file, a name that is not NFC UTF-8, or no file.
         """
-        names = list_files(folder)
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            return cls(tuple(pool.map(lambda name: hash_file(folder, name, on_bytes), names)))
+        try:
+            return cls(
+                tuple(
+                    in_threads(
+                        lambda name, heard: hash_file(folder, name, heard, memory),
+                        list_files(folder),
+                        size=lambda name: size_of(folder / name),
+                        on_bytes=on_bytes,
+                    )
+                )
+            )
+        finally:
+            if memory is not None:
+                memory.save()
 
     @classmethod
     def from_json(cls, content: bytes | str) -> Manifest:
@@ -141,19 +159,26 @@ def list_files(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def hash_file(folder: Path, name: str, on_bytes: Callable[[int], None] | None = None) -> FileEntry:
+def hash_file(
+    folder: Path,
+    name: str,
+    on_bytes: Callable[[int], None] | None = None,
+    memory: HashMemory | None = None,
+) -> FileEntry:
     """Size and SHA-256 of one file below `folder`. Raises UserError when it cannot be read."""
-    digest, size = hashlib.sha256(), 0
+    path = folder / name
     try:
-        with open_plain(folder / name) as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-                if on_bytes is not None:
-                    on_bytes(len(chunk))
+        if memory is not None:
+            status = path.lstat()
+            known = memory.find(status) if stat.S_ISREG(status.st_mode) else None
+            if known is not None:
+                return FileEntry(name, status.st_size, known)
+        found = hash_plain(path, on_bytes)
     except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}", where=str(folder / name)) from error
-    return FileEntry(name, size, digest.hexdigest())
+        raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    if memory is not None:
+        memory.remember(found)
+    return FileEntry(name, found.size, found.sha256)
 
 
 def open_plain(path: Path) -> FileIO:
@@ -167,6 +192,14 @@ def open_plain(path: Path) -> FileIO:
         file.close()
         raise UserError("is not a regular file", where=str(path))
     return file
+
+
+def size_of(path: Path) -> int:
+    """Bytes of the file as listed; 0 when it is gone."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
 
 
 def _raise(error: OSError) -> None:

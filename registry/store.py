@@ -9,18 +9,20 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from registry.errors import IntegrityError, UserError
 from registry.files import disk_error, fsync_folder, make_folder, staged_folder, write_atomic
-from registry.manifest import CHUNK, FileEntry, Manifest, is_digest, list_files, open_plain
-from registry.scratch import scratch_folder
+from registry.hashing import SinkError, hash_plain, in_threads
+from registry.manifest import FileEntry, Manifest, is_digest, list_files, size_of
+from registry.partial import partial_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
-    from typing import BinaryIO
+
+    from registry.hashing import Hashed, OnBytes, Sink
+    from registry.partial import PartialCopy
 
 
 class ContentStore:
@@ -31,34 +33,44 @@ class ContentStore:
         self._manifests = root / "manifests"
         self._staging = root / "staging"
 
-    def add(self, folder: Path) -> Manifest:
+    def add(self, folder: Path, on_bytes: Callable[[int], None] | None = None) -> Manifest:
         """Hash and copy `folder` in one pass. The same content again replaces damaged copies.
 
+        `on_bytes` hears of each block's size. One that was killed is gone on with by the next of
+        the same folder: large files that were copied and did not change are not copied again.
         Raises UserError for what a manifest refuses, PermanentEngineError when the disk is full;
         then the store is as it was.
         """
         names = list_files(folder)
         try:
-            with scratch_folder(self._staging) as staged, _threads() as pool:
-                entries = list(
-                    pool.map(
-                        lambda numbered: _stage(folder / numbered[1], staged / str(numbered[0])),
-                        enumerate(names),
-                    )
+            with partial_copy(self._staging, folder) as copies:
+                files = in_threads(
+                    lambda name, heard: _stage(folder, name, copies, heard),
+                    names,
+                    size=lambda name: size_of(folder / name),
+                    on_bytes=on_bytes,
                 )
-                files = [
-                    FileEntry(name, *entry) for name, entry in zip(names, entries, strict=True)
-                ]
-                for number, file in enumerate(files):
-                    self._keep(staged / str(number), file.sha256)
-                for parent in {self._blob_path(file.sha256).parent for file in files}:
+                for file in files:
+                    self._keep(copies.place(file.path), file.sha256)
+                for parent in {self.blob_path(file.sha256).parent for file in files}:
                     fsync_folder(parent)
         except OSError as error:
             raise disk_error(self._blobs, error) from error
         manifest = Manifest.of_entries(files)
         if not self.has(manifest.digest):
-            write_atomic(self._manifest_path(manifest.digest), manifest.to_json(), mode=0o444)
+            self.keep_manifest(manifest)
         return manifest
+
+    def keep_manifest(self, manifest: Manifest) -> None:
+        """Write a manifest whose blobs are there, over a damaged one too."""
+        write_atomic(self.manifest_path(manifest.digest), manifest.to_json(), mode=0o444)
+
+    def restore(self, sha256: str, source: Path) -> bool:
+        """Make `source` the blob `sha256`; False, and nothing is changed, when it is other bytes.
+
+        Raises PermanentEngineError when the disk refuses.
+        """
+        return restore_file(source, sha256, self.blob_path(sha256), mode=0o444)
 
     def has(self, digest: str) -> bool:
         """Whether a manifest with this digest and all its blobs are there."""
@@ -67,12 +79,12 @@ class ContentStore:
         except (IntegrityError, UserError):
             return False
         # For a folder that is closed to us, pathlib raises.
-        return all(os.path.isfile(self._blob_path(file.sha256)) for file in manifest.files)  # noqa: PTH113
+        return all(os.path.isfile(self.blob_path(file.sha256)) for file in manifest.files)  # noqa: PTH113
 
     def manifest(self, digest: str) -> Manifest:
         """The manifest. Raises IntegrityError when it is missing or changed."""
         try:
-            content = self._manifest_path(digest).read_bytes()
+            content = self.manifest_path(digest).read_bytes()
         except OSError as error:
             raise IntegrityError(f"the store has no {digest[:12]}") from error
         if hashlib.sha256(content).hexdigest() != digest:
@@ -104,11 +116,21 @@ class ContentStore:
         entries = {file.path: file for file in self.manifest(digest).files}
         if name not in entries:
             raise IntegrityError(
-                f"folder {digest[:12]} holds no {name}", where=str(self._manifest_path(digest))
+                f"folder {digest[:12]} holds no {name}", where=str(self.manifest_path(digest))
             )
         content = io.BytesIO()
         self._copy_out(entries[name], content)
         return content.getvalue()
+
+    def blob_path(self, sha256: str) -> Path:
+        """Where the blob with this hash lies, there or not."""
+        return self._blobs / sha256[:2] / sha256
+
+    def manifest_path(self, digest: str) -> Path:
+        """Where the manifest lies, there or not. Raises UserError for what is no digest."""
+        if not is_digest(digest):
+            raise UserError(f"{digest!r} is not a digest", remedy="it has 64 hex digits")
+        return self._manifests / digest[:2] / f"{digest}.json"
 
     def verify(self, digest: str) -> None:
         """Hash every blob of a manifest. Raises IntegrityError naming the first that changed."""
@@ -117,65 +139,84 @@ class ContentStore:
 
     def _keep(self, staged: Path, sha256: str) -> None:
         """Name a staged blob; one that is there already may be damaged, this one is good."""
-        blob = self._blob_path(sha256)
+        blob = self.blob_path(sha256)
         make_folder(blob.parent)
         staged.replace(blob)
 
-    def _copy_out(self, file: FileEntry, out: BinaryIO | None) -> None:
-        blob = self._blob_path(file.sha256)
-        hasher = hashlib.sha256()
-        for chunk in _chunks_of_blob(blob, file.path):
-            hasher.update(chunk)
-            if out is not None:
-                out.write(chunk)
-        if hasher.hexdigest() != file.sha256:
+    def _copy_out(self, file: FileEntry, out: Sink | None) -> None:
+        blob = self.blob_path(file.sha256)
+        try:
+            found = hash_plain(blob, into=out)
+        except UserError as error:
+            raise _damaged(
+                blob, f"the bytes of {file.path} cannot be read: {error.what}"
+            ) from error
+        except SinkError:
+            raise
+        except FileNotFoundError as error:
+            raise _damaged(blob, f"the bytes of {file.path} are gone") from error
+        except OSError as error:
+            reason = f"the bytes of {file.path} cannot be read: {error.strerror}"
+            raise _damaged(blob, reason) from error
+        if found.sha256 != file.sha256:
             raise _damaged(blob, f"the bytes of {file.path} were changed on disk")
 
-    def _blob_path(self, sha256: str) -> Path:
-        return self._blobs / sha256[:2] / sha256
 
-    def _manifest_path(self, digest: str) -> Path:
-        if not is_digest(digest):
-            raise UserError(f"{digest!r} is not a digest", remedy="it has 64 hex digits")
-        return self._manifests / digest[:2] / f"{digest}.json"
+def restore_file(source: Path, sha256: str, target: Path, *, mode: int) -> bool:
+    """Put a durable copy of `source` in the place of `target` if its hash is `sha256`; whether.
+
+    Raises PermanentEngineError when the disk refuses; then `target` is as it was.
+    """
+    try:
+        make_folder(target.parent)
+        staged = target.with_name(f".{target.name}.restored")
+        staged.unlink(missing_ok=True)
+        try:
+            if _copy(source, staged, ignore, mode=mode).sha256 != sha256:
+                return False
+            staged.replace(target)
+            fsync_folder(target.parent)
+        finally:
+            staged.unlink(missing_ok=True)
+    except UserError:
+        return False
+    except OSError as error:
+        raise disk_error(target, error) from error
+    return True
 
 
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+def ignore(count: int) -> None:
+    """An `on_bytes` for whoever does not listen."""
 
 
-def _stage(source: Path, staged: Path) -> tuple[int, str]:
-    """Copy one file, durably and read-only; size and SHA-256 of what was copied."""
-    hasher, size = hashlib.sha256(), 0
+def _stage(folder: Path, name: str, copies: PartialCopy, heard: OnBytes) -> FileEntry:
+    """Copy one file, durably and read-only; unless that was done before."""
+    source, staged = folder / name, copies.place(name)
+    try:
+        before = copies.find(name, source.lstat(), heard)
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", where=str(source)) from error
+    if before is not None:
+        return FileEntry(name, *before)
+    staged.unlink(missing_ok=True)
+    found = _copy(source, staged, heard, mode=0o444)
+    copies.note(name, found)
+    return FileEntry(name, found.size, found.sha256)
+
+
+def _copy(source: Path, staged: Path, heard: OnBytes, *, mode: int) -> Hashed:
+    """A durable copy. Raises UserError when the source cannot be read, OSError for the copy."""
     with staged.open("xb") as out:
-        for chunk in _chunks_of_source(source):
-            hasher.update(chunk)
-            out.write(chunk)
-            size += len(chunk)
+        try:
+            found = hash_plain(source, heard, into=out)
+        except SinkError:
+            raise
+        except OSError as error:
+            raise UserError(f"cannot be read: {error.strerror}", where=str(source)) from error
         out.flush()
-        os.fchmod(out.fileno(), 0o444)
+        os.fchmod(out.fileno(), mode)
         os.fsync(out.fileno())
-    return size, hasher.hexdigest()
-
-
-def _chunks_of_source(path: Path) -> Iterator[bytes]:
-    try:
-        with open_plain(path) as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-    except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from error
-
-
-def _chunks_of_blob(blob: Path, name: str) -> Iterator[bytes]:
-    try:
-        with blob.open("rb", buffering=0) as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-    except FileNotFoundError as error:
-        raise _damaged(blob, f"the bytes of {name} are gone") from error
-    except OSError as error:
-        raise _damaged(blob, f"the bytes of {name} cannot be read: {error.strerror}") from error
+    return found
 
 
 def _damaged(blob: Path, what: str) -> IntegrityError:

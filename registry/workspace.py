@@ -95,6 +95,16 @@ class Workspace:
         return self.state / "releases"
 
     @property
+    def access_file(self) -> Path:
+        """Who may do what; without the file everybody may do everything."""
+        return self.root / "access.toml"
+
+    @property
+    def pointers(self) -> Path:
+        """Signed statements of which release of each model serves."""
+        return self.state / "pointers"
+
+    @property
     def staging(self) -> Path:
         """Releases being made, on the same file system as the repository."""
         return self.state / "staging"
@@ -118,6 +128,16 @@ class Workspace:
     def keys(self) -> Path:
         """Signing keys."""
         return self.state / "keys"
+
+    @property
+    def attestations(self) -> Path:
+        """Signed statements about conversions, gates and releases, by digest."""
+        return self.state / "attestations"
+
+    @property
+    def quarantine(self) -> Path:
+        """Damaged files that a scrub took away, each with a note of why."""
+        return self.state / "quarantine"
 
     @property
     def reports(self) -> Path:
@@ -145,6 +165,15 @@ class Workspace:
     def model_names(self) -> tuple[str, ...]:
         """Names of the models that have a file, sorted."""
         return tuple(sorted(path.stem for path in (self.root / "models").glob("*.toml")))
+
+    def has_section(self, name: str) -> bool:
+        """Whether `sluice.toml` has the table, as far as can be told without reading it whole."""
+        try:
+            return name in tomllib.loads((self.root / SETTINGS_FILE).read_text())
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError):
+            return True
 
     def _plain(self, table: str, key: str) -> str:
         """One string of the settings without pydantic, for commands that must start fast."""

@@ -45,7 +45,8 @@ def examine(workspace: Workspace | None) -> tuple[Check, ...]:
     """Every check of the machine, and of `workspace` when there is one."""
     found = [*_environments(), *_engines(), *_tools(), _shared_memory()]
     if workspace is not None:
-        found += [_writable(workspace.root), _disk(workspace.root), *_stack(workspace)]
+        found += [_writable(workspace.root), _disk(workspace.root), _access(workspace)]
+        found += _stack(workspace)
     return tuple(found)
 
 
@@ -125,6 +126,20 @@ def _writable(root: Path) -> Check:
             detail=f"{root}: {error.strerror}",
             remedy=f"chown -R {os.getuid()} {root}",
         )
+
+
+def _access(workspace: Workspace) -> Check:
+    path = workspace.access_file
+    if not path.exists():
+        return Check("access", ok=True, detail="no access.toml: everybody here may do everything")
+    from registry.access_file import load_access
+
+    try:
+        policy = load_access(path).policy
+    except SluiceError as error:
+        return Check("access", ok=False, detail=str(error), remedy="correct access.toml")
+    grants, rules = len(policy.grants), len(policy.production)
+    return Check("access", ok=True, detail=f"{path}: {grants} grants, {rules} rules for production")
 
 
 def _disk(root: Path) -> Check:

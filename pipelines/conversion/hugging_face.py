@@ -13,6 +13,8 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import UserError
+from registry.intake.safetensors import read_tensors
+from registry.intake.source import opened
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -35,10 +37,7 @@ _PICKLES = (
     ".msgpack",
 )
 _CODE = (".py", ".so", ".h5", ".keras")
-_MAX_HEADER = 100 * 1024 * 1024  # safetensors' own limit
 _MAX_JSON = 64 * 1024 * 1024
-_WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1}
-_WIDTHS |= {"U8": 1, "BOOL": 1}
 
 
 def check_files(
@@ -102,28 +101,12 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
     """The tensors of a safetensors file by name, once its header and its size agree.
 
     Each is a dict of `dtype`, `shape` and `data_offsets`. Raises UserError when the file is
-    damaged or cut short. Format: 8 bytes little-endian header length, the header's JSON, then the
-    data that the header's offsets cover without gap or overlap
-    (github.com/huggingface/safetensors).
+    damaged or cut short.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(_MAX_HEADER, size - 8):
-            raise _damaged(path, f"its header claims {length} bytes, the file has {size}")
-        header = file.read(length)
-    try:
-        tensors = json.loads(header)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, "its header is not JSON") from error
-    if not isinstance(tensors, dict):
-        raise _damaged(path, "its header is not a JSON object")
-    tensors.pop("__metadata__", None)
-    end = 0
-    for name, tensor in sorted(tensors.items(), key=_begin):
-        end = _tensor_end(path, name, tensor, end)
-    if not tensors or end != size - 8 - length:
-        raise _damaged(path, f"its tensors take {end} bytes, the file holds {size - 8 - length}")
+    with opened(path) as source:
+        tensors = read_tensors(source)
+        if not tensors:
+            raise source.damaged("it holds no tensor")
     return tensors
 
 
@@ -208,30 +191,4 @@ def _check_file(path: Path, allowed: Collection[str]) -> None:
         raise UserError("may hold code", where=str(path), remedy="remove it")
     raise UserError(
         "is a file that no part of the conversion reads", where=str(path), remedy="remove it"
-    )
-
-
-def _begin(item: tuple[str, Any]) -> int:
-    try:
-        return int(item[1]["data_offsets"][0])
-    except (KeyError, TypeError, IndexError, ValueError, OverflowError):
-        return -1
-
-
-def _tensor_end(path: Path, name: str, tensor: Any, expected_begin: int) -> int:
-    try:
-        begin, end = tensor["data_offsets"]
-        width, shape = _WIDTHS[tensor["dtype"]], tensor["shape"]
-        nbytes = width * math.prod(shape)
-        sound = begin == expected_begin and end - begin == nbytes and min(shape, default=0) >= 0
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"tensor {name!r} is not described as safetensors asks") from error
-    if not sound:
-        raise _damaged(path, f"tensor {name!r} does not lie where it should")
-    return int(end)
-
-
-def _damaged(path: Path, what: str) -> UserError:
-    return UserError(
-        f"is damaged or cut short: {what}", where=str(path), remedy="copy the checkpoint again"
     )

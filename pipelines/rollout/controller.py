@@ -31,7 +31,7 @@ DEFAULT_TTL_S = 60.0
 a revision must take less."""
 
 
-def _no_roles(_: str) -> Collection[str]:
+def _no_roles(_: str, __: str) -> Collection[str]:
     """Where nobody says who has which role, `who` of a step names people only."""
     return ()
 
@@ -39,8 +39,9 @@ def _no_roles(_: str) -> Collection[str]:
 class Controller:
     """Drives rollouts of any model, one at a time each.
 
-    `clock` is UTC epoch seconds. `steady`, such as `time.monotonic`, tells when somebody set it,
-    and then every wait begins anew; without it only a step back is noticed.
+    `roles` tells the roles of an actor for a model. `clock` is UTC epoch seconds. `steady`, such
+    as `time.monotonic`, tells when somebody set it, and then every wait begins anew; without it
+    only a step back is noticed.
     """
 
     def __init__(  # noqa: PLR0913 - its three ports, and what it takes from outside by name
@@ -58,7 +59,7 @@ class Controller:
         holder: str = "",
         on_event: Callable[[str], None] | None = None,
         aliases: Callable[[str, str, int], None] | None = None,
-        roles: Callable[[str], Collection[str]] = _no_roles,
+        roles: Callable[[str, str], Collection[str]] = _no_roles,
         ttl_s: float = DEFAULT_TTL_S,
     ) -> None:
         self._world = World(fleet, router, telemetry, clock, sleep, aliases, steady=steady)
@@ -81,7 +82,13 @@ class Controller:
         return serving
 
     def promote(
-        self, model: str, candidate: int, plan: RolloutPlan, *, replace: bool = False
+        self,
+        model: str,
+        candidate: int,
+        plan: RolloutPlan,
+        *,
+        replace: bool = False,
+        reason: str = "",
     ) -> RolloutResult:
         """Move the traffic to `candidate` by `plan`, and return how that went.
 
@@ -92,6 +99,7 @@ class Controller:
         another controller took over.
         """
         check_promotion(self.serving(model), candidate, replace=replace)
+        self._permit(model, "rollout-started", self._beginning(model, candidate, plan, reason))
         replaces = replace and self.serving(model).rollout is not None
         with self._turn(model, take_over=replaces) as turn:
             check_promotion(self.serving(model), candidate, replace=replace)
@@ -100,13 +108,7 @@ class Controller:
                 if turn.serving.rollout is not None:
                     return result
             turn.look()
-            body = {
-                "rollout": turn.serving.next_rollout,
-                "candidate": candidate,
-                "baseline": turn.serving.live,
-                "plan": plan.model_dump(mode="json"),
-            }
-            turn.record("rollout-started", body)
+            turn.record("rollout-started", self._beginning(model, candidate, plan, reason))
             return turn.drive()
 
     def rollback(
@@ -117,7 +119,9 @@ class Controller:
         The route is written first, when the target is loaded. Raises UserError when there is no
         release to go back to; then nothing is changed and nobody is fenced off.
         """
-        rollback_target(self.serving(model), to)
+        target = rollback_target(self.serving(model), to)
+        # Before the lease is taken over: who may not roll back must fence nobody off.
+        self._permit(model, "rollback-requested", {"to": target, "reason": reason})
         with self._turn(model, take_over=True) as turn:
             return self._leave(turn, rollback_target(self.serving(model), to), reason)
 
@@ -136,6 +140,7 @@ class Controller:
         The outcome is UNDER_WAY when another controller goes on. `take_over` does not wait for the
         lease of a controller that is known to be dead.
         """
+        self._permit(model, "resume-requested", {})
         rollout = self.serving(model).rollout
         if rollout is not None and rollout.waits and rollout.phase is Phase.SHIFTING:
             body = {"step": rollout.step, "role": self._role(model, rollout)}
@@ -156,6 +161,7 @@ class Controller:
         """
         if not reason.strip():
             raise UserError("skipping a step needs a reason", where=model)
+        self._permit(model, "skip-requested", {})
         rollout = self._under_way(model, "skip")
         paused = rollout.phase in (Phase.PAUSED, Phase.HALTED)
         if (rollout.resumes_in if paused else rollout.phase) is not Phase.SHIFTING:
@@ -192,6 +198,22 @@ class Controller:
             raise UserError(reason, where=model)
         return rollout
 
+    def _permit(self, model: str, kind: str, body: Mapping[str, Any]) -> None:
+        """Raise UserError now where the journal would refuse the entry later."""
+        self._journal.permit(model, kind, body, actor=self._actor, at=self._world.clock())
+
+    def _beginning(
+        self, model: str, candidate: int, plan: RolloutPlan, reason: str
+    ) -> dict[str, Any]:
+        serving = self.serving(model)
+        body = {
+            "rollout": serving.next_rollout,
+            "candidate": candidate,
+            "baseline": serving.live,
+            "plan": plan.model_dump(mode="json"),
+        }
+        return body | {"reason": reason} if reason else body
+
     def _write_down(self, model: str, kind: str, body: Mapping[str, Any]) -> None:
         """Without the lease: whoever drives the rollout finds it at the next look."""
         self._journal.append(model, kind, body, actor=self._actor, at=self._world.clock())
@@ -208,7 +230,7 @@ class Controller:
 
     def _role(self, model: str, rollout: Rollout) -> str:
         """In which role this actor may let the rollout go on, empty when by name or as anybody."""
-        for role in ("", *self._roles(self._actor)):
+        for role in ("", *self._roles(self._actor, model)):
             if may_let_go_on(rollout.current, self._actor, role):
                 return role
         raise UserError(

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.conversion.kinds import kind_of
-from pipelines.conversion.voice_cleaning.onnx_wire import DamagedError, read_model
 from pipelines.conversion.voice_cleaning.source import inspect
 from registry.errors import UserError
+from registry.intake.onnx_wire import DamagedError, read_model
 
 if TYPE_CHECKING:
     from pathlib import Path

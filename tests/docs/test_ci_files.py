@@ -83,7 +83,7 @@ def test_options_that_the_action_adds_are_the_gates(option: str) -> None:
 def test_what_is_installed_and_made_exists() -> None:
     text = "\n".join(script for _, script in scripts())
     installed = re.findall(r"infra\.environments ((?:[a-z]+ ?)+)", text)
-    assert len(installed) == 2
+    assert len(installed) == 3
     known = {environment.name for environment in ENVIRONMENTS}
     assert set(" ".join(installed).split()) <= known
     targets = re.findall(r"^([a-z]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)

@@ -7,7 +7,7 @@ import pytest
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component
 
-from infra.environments.bill import packages, project_bill, to_json
+from infra.bill_of_materials import packages, project_bill, to_json
 from infra.environments.locks import CONTROL, CONVERTER, ENVIRONMENTS, SCANNERS
 from registry.errors import PermanentEngineError
 

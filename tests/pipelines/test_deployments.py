@@ -42,7 +42,7 @@ def test_a_worker_runs_a_deployed_flow(home: Home, tmp_path: Path) -> None:
 
     prefect("work-pool", "create", "sluice", "--type", "process")
     deployed = prefect("--no-prompt", "deploy", "--all")
-    assert deployed.count("successfully created") == 6
+    assert deployed.count("successfully created") == 7
     source = GRID / "models" / "whisper-grid"
     given = {"workspace": home.root, "model": MODEL, "source": source}
     parameters = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]

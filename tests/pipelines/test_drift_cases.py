@@ -55,7 +55,7 @@ def test_a_case_from_its_alarm_to_its_end(past: Month) -> None:
     assert case is not None
     assert ("rms" in case.columns, case.severity, case.release) == (True, "act", 1)
     assert len(found.calls) == 1
-    assert found.check.page.exists()
+    assert (found.folder / "drift.html").exists()
 
     again = month.look()
     assert not again.is_kept

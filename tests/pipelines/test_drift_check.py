@@ -87,7 +87,7 @@ def test_drift_from_the_gates_reference_is_seen_and_calls_nobody(gated: Month) -
     found = checked(gated)
     assert (found.basis, found.verdict) == (Basis.GATE, "watch")
     assert "rms is higher" in found.reason
-    body = json.loads(found.values.read_bytes())
+    body = json.loads(found.report.to_json())
     assert body["assessment"]["basis"] == "gate"
     assert "latency_ms" in found.assessment.judgement.not_compared
 
@@ -256,6 +256,6 @@ def test_slow_worsening_is_watched_and_never_alarmed(gated: Month) -> None:
     assert chart.is_over
     assert chart.centre == pytest.approx(0.03, abs=0.001)
     assert len(chart.points) == hours + 1
-    body = json.loads(found.values.read_bytes())
+    body = json.loads(found.report.to_json())
     assert body["quality"]["limit"] == pytest.approx(chart.limit)
     assert len(body["quality"]["points"]) == hours + 1

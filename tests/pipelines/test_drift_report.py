@@ -22,7 +22,7 @@ from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA
 from pipelines.assembly import Platform
 from pipelines.drift_cases import state_of
 from pipelines.drift_check import check_drift
-from pipelines.drift_report import keep_report, make_report, summary, tell
+from pipelines.drift_report import keep_report, make_report, report_folder, summary, tell
 from pipelines.drift_sample import write_sample
 from pipelines.labelled_set import make_set
 from pipelines.overview import overview
@@ -155,31 +155,36 @@ def test_a_second_comparison_begins_the_curve_anew(platform: Platform) -> None:
     assert [value for _, _, value in report.evidence.curve] == [1.5]
 
 
-def test_a_check_is_completed_in_place(platform: Platform) -> None:
+def test_a_page_is_completed_in_place(platform: Platform) -> None:
     state = state_of(platform, MODEL)
     check = check_drift(platform, MODEL, window_s=HOUR_S, now=NOW, state=state)
-    before = check.page.read_text()
+    page = report_folder(platform.workspace, MODEL) / "drift.html"
+    assert not page.exists()
+    tell(platform, check, now=NOW)
+    before = page.read_text()
     open_case(platform)
     report = tell(platform, check, now=NOW)
-    after = check.page.read_text()
+    after = page.read_text()
     assert "Case 1 (act) was opened" not in before
     assert "Case 1 (act) was opened" in after
     assert headline(report).partition(":")[0].lower() == check.verdict
-    words = summary(report, check.page)
+    words = summary(report, page)
     assert words.startswith(f"# {headline(report)}\n")
-    assert check.page.as_uri() in words
+    assert page.as_uri() in words
     assert "- To do: " in words
     assert "- Done: Case 1 (act)" in words
 
 
 def test_a_span_has_a_page_of_its_own_and_nothing_is_journaled(platform: Platform) -> None:
     check = check_drift(platform, MODEL, window_s=HOUR_S, now=NOW, state=state_of(platform, MODEL))
-    before = check.page.read_bytes()
+    tell(platform, check, now=NOW)
+    page = report_folder(platform.workspace, MODEL) / "drift.html"
+    before = page.read_bytes()
     entries = len(platform.journal.read(MODEL))
     told = make_report(platform, MODEL, now=NOW, since_s=1800.0, evidently=False)
     assert told.page.parent.name == "20260320T093000Z-20260320T100000Z"
     assert told.report.assessment.judgement.window_rows < 300
-    assert check.page.read_bytes() == before
+    assert page.read_bytes() == before
     assert len(platform.journal.read(MODEL)) == entries
     with pytest.raises(UserError, match="at most a day"):
         make_report(platform, MODEL, now=NOW, since_s=2 * DAY_S, evidently=False)
@@ -189,7 +194,8 @@ def test_status_shows_the_case_and_the_page(platform: Platform) -> None:
     (row,) = overview(platform.workspace, MODEL)["models"]
     assert row["drift"] == {"case": "", "page": ""}
     assert row["live"] == 2
-    check_drift(platform, MODEL, window_s=HOUR_S, now=NOW, state=state_of(platform, MODEL))
+    check = check_drift(platform, MODEL, window_s=HOUR_S, now=NOW, state=state_of(platform, MODEL))
+    tell(platform, check, now=NOW)
     open_case(platform)
     (row,) = overview(platform.workspace, MODEL)["models"]
     assert row["drift"]["case"] == "case 1, act, release 2, taken by nobody"

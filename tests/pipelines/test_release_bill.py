@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.environments.bill import packages
+from infra.bill_of_materials import packages
 from infra.environments.locks import SERVING
 from pipelines.assembly import Platform
 from pipelines.release_bill import release_bill

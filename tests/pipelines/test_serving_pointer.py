@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipelines.assembly import Platform
-from pipelines.serving_pointer import LIFE_S, SIGNED, check_pointer, point_to, pointer_file
+from pipelines.serving_pointer import (
+    LIFE_S,
+    SIGNED,
+    check_pointer,
+    keep_fresh,
+    point_to,
+    pointer_file,
+)
 from registry.errors import IntegrityError, UserError
 from registry.workspace import Workspace
 
@@ -68,8 +75,12 @@ def test_the_same_again_signs_nothing_and_heals_the_file(platform: Platform) -> 
 
 def test_one_that_is_half_over_is_signed_anew(platform: Platform) -> None:
     point_to(platform, MODEL, 1, now=NOW)
+    keep_fresh(platform, MODEL, now=NOW + 0.4 * LIFE_S)
+    assert signed(platform) == [1]
     later = NOW + 0.6 * LIFE_S
-    assert point_to(platform, MODEL, 1, now=later).sequence == 2
+    keep_fresh(platform, MODEL, now=later)
+    keep_fresh(platform, "other", now=later)
+    assert signed(platform) == [1, 1]
     assert check(platform, live=1, now=NOW + 1.2 * LIFE_S).sequence == 2
     with pytest.raises(IntegrityError, match="pointer 2 is over"):
         check(platform, live=1, now=later + LIFE_S)

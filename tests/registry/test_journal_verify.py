@@ -118,7 +118,7 @@ def test_verify_sees_an_entry_that_nobody_appended(journal: Journal, database: P
     forged = replace(last, sequence=6, previous=last.hash)
     tamper(
         database,
-        "INSERT INTO journal SELECT model, 6, kind, at, actor, body, "
+        "INSERT INTO journal SELECT model, 6, kind, at, actor, origin, body, "
         f"'{last.hash}', '{forged.computed_hash()}' FROM journal WHERE sequence = 5",
     )
     with pytest.raises(IntegrityError, match="entry 6 is not the one that was written last"):

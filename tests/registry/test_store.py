@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from registry.errors import IntegrityError, PermanentEngineError, UserError
 from registry.manifest import Manifest
+from registry.partial import PartialCopy
 from registry.store import ContentStore
 
 from .conftest import as_nobody, write_tree
@@ -51,7 +53,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def blob_of(store: ContentStore, manifest: Manifest, path: str) -> Path:
-    return store._blob_path(manifest.by_path[path].sha256)
+    return store.blob_path(manifest.by_path[path].sha256)
 
 
 def files_in(folder: Path) -> set[str]:
@@ -153,7 +155,7 @@ def test_a_damaged_manifest_is_refused_and_healed_by_adding_again(
     tree: Path, store: ContentStore
 ) -> None:
     digest = store.add(tree).digest
-    path = store._manifest_path(digest)
+    path = store.manifest_path(digest)
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content.replace(b"weights", b"wEights"))
@@ -247,6 +249,84 @@ def test_a_killed_add_leaves_no_trace_after_the_next(
     store.verify(manifest.digest)
     assert store.digests() == (manifest.digest,)
     store.verify(store.add(large).digest)
+
+
+def killed_add(start: Callable[..., subprocess.Popen[str]], root: Path, folder: Path) -> Path:
+    """An add that was killed when it had copied three files; its staging folder."""
+    child = start(ADD, root, folder)
+    while not any(
+        path.read_bytes().count(b"\n") >= 3 for path in (root / "staging").glob("*/notes")
+    ):
+        assert child.poll() is None
+    child.kill()
+    child.wait(timeout=10)
+    (staged,) = (root / "staging").iterdir()
+    return staged
+
+
+def test_a_killed_add_is_gone_on_with(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    folder = tmp_path / "large"
+    write_tree(folder, {f"{n:02}.bin": os.urandom(4 << 20) for n in range(8)})
+    left = killed_add(start, tmp_path / "killed", folder)
+    names = [json.loads(line)[0] for line in (left / "notes").read_bytes().splitlines()]
+    for meanwhile in ("nothing", "notes", "copy", "source"):
+        root = shutil.copytree(tmp_path / "killed", tmp_path / meanwhile)
+        staged = PartialCopy(root / "staging" / left.name)
+        inodes = {name: staged.place(name).stat().st_ino for name in names}
+        redone = set(names) if meanwhile == "notes" else {names[0]}
+        match meanwhile:
+            case "source":
+                (folder / names[0]).write_bytes(os.urandom(4 << 20))
+            case "copy":
+                staged.place(names[0]).chmod(0o644)
+                staged.place(names[0]).write_bytes(b"cut short")
+            case "notes":
+                (staged.folder / "notes").write_bytes(b'["half a li')
+            case _:
+                redone = set()
+        store = ContentStore(root)
+        manifest = store.add(folder)
+        store.verify(manifest.digest)
+        assert manifest == Manifest.of_folder(folder)
+        for name in set(names) - redone:
+            assert blob_of(store, manifest, name).stat().st_ino == inodes[name]
+        assert not list((root / "staging").iterdir())
+
+
+def test_ctrl_c_keeps_what_was_copied_and_an_error_does_not(tmp_path: Path, tree: Path) -> None:
+    store = ContentStore(tmp_path / "store")
+    staging = tmp_path / "store" / "staging"
+
+    def stop(error: type[BaseException]) -> Callable[[int], None]:
+        def heard(count: int) -> None:
+            raise error(count)
+
+        return heard
+
+    with pytest.raises(KeyboardInterrupt):
+        store.add(tree, stop(KeyboardInterrupt))
+    assert len(list(staging.iterdir())) == 1
+    with pytest.raises(ZeroDivisionError):
+        store.add(tree, stop(ZeroDivisionError))
+    assert not list(staging.iterdir())
+    heard: list[int] = []
+    assert sum(heard) == 0
+    manifest = store.add(tree, heard.append)
+    assert sum(heard) == manifest.size
+
+
+def test_a_blob_is_restored_from_the_same_bytes_only(tree: Path, store: ContentStore) -> None:
+    manifest = store.add(tree)
+    blob = blob_of(store, manifest, "weights.bin")
+    blob.unlink()
+    for source in (tree / "sub" / "b.txt", tree, tree / "absent"):
+        assert not store.restore(blob.name, source)
+        assert files_in(blob.parent) == set()
+    assert store.restore(blob.name, tree / "weights.bin")
+    store.verify(manifest.digest)
+    assert blob.stat().st_mode & 0o777 == 0o444
 
 
 def test_sweeping_leaves_a_living_add_alone(

@@ -62,6 +62,9 @@ class CrashingJournal:
         self._points.passing(f"after {kind}")
         return entry
 
+    def permit(self, model: str, kind: str, body: Mapping[str, Any], **named: Any) -> None:
+        self._journal.permit(model, kind, body, **named)
+
     def read(self, model: str, after: int = 0) -> tuple[Entry, ...]:
         return self._journal.read(model, after)
 

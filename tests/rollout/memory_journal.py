@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import ConflictError, FencedError, IntegrityError, LeaseHeldError, SluiceError
-from registry.journal import GENESIS, Entry, Journal, _draft
+from registry.journal import GENESIS, Entry, Journal
+from registry.journal_entry import draft_entry
 from registry.lease import LONGEST_TTL_S, Lease, Leases, _check_times
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class MemoryJournal(Journal):
         lease: Lease | None = None,
         after: int | None = None,
     ) -> Entry:
-        draft = _draft(model, kind, body, actor, at)
+        draft = draft_entry(model, kind, body, actor, at)
         self.fail()
         entries = self._entries.setdefault(model, [])
         if after is not None and len(entries) != after:
@@ -75,7 +76,7 @@ class MemoryJournal(Journal):
     def models(self) -> tuple[str, ...]:
         return tuple(sorted(self._entries))
 
-    def verify(self, model: str) -> None:
+    def verify(self, model: str) -> int:
         """Entries are never changed here, so each is checked once."""
         entries = self._entries.get(model, [])
         begin = self._verified.get(model, 0)
@@ -87,6 +88,7 @@ class MemoryJournal(Journal):
             if entry.hash != entry.computed_hash():
                 raise IntegrityError(f"entry {place + 1} was changed", where=model)
         self._verified[model] = len(entries)
+        return len(entries)
 
     def close(self) -> None:
         pass

@@ -81,7 +81,7 @@ class Stage:
         router: Router | None = None,
         telemetry: Telemetry | None = None,
         sleep: Callable[[float], None] | None = None,
-        roles: Callable[[str], Collection[str]] = lambda _: (),
+        roles: Callable[[str, str], Collection[str]] = lambda *_: (),
     ) -> Controller:
         controller = Controller(
             self.journal,

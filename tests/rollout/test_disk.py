@@ -151,10 +151,10 @@ def fill(world: FileWorld) -> None:
 
 def test_a_full_database_is_told_and_changes_nothing(served: FileWorld, tmp_path: Path) -> None:
     world = served.copied_to(tmp_path / "full")
+    world.publish(2)
     with world.journal.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-    world.publish(2)
     before = len(world.journal.read(MODEL))
     with pytest.raises(PermanentEngineError, match="the disk is full; nothing was changed"):
         fill(world)

@@ -167,7 +167,7 @@ def test_a_manual_step_waits_for_one_of_those_it_names(served: Stage) -> None:
 
 def test_a_role_may_let_it_go_on_and_is_written_down(served: Stage) -> None:
     def approve() -> None:
-        served.controller("bob", roles=lambda actor: ["leads"] if actor == "bob" else []).resume(
+        served.controller("bob", roles=lambda actor, _: ["leads"] if actor == "bob" else []).resume(
             MODEL
         )
 

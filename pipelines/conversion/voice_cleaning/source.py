@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.conversion.hugging_face import check_files, read_object
-from pipelines.conversion.voice_cleaning.onnx_wire import FLOAT, DamagedError, read_model
 from registry.errors import UserError
+from registry.intake.onnx_wire import FLOAT, DamagedError, read_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.conversion.voice_cleaning.onnx_wire import Model, Value
+    from registry.intake.onnx_wire import Model, Value
 
 NETWORK = "model.onnx"
 WEIGHTS = "model.onnx.data"

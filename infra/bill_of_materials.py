@@ -1,6 +1,6 @@
 """What is installed, as a CycloneDX bill of materials, from the locks alone.
 
-`python -m infra.environments.bill [FILE]` writes the project's own. The hashes of every package
+`python -m infra.bill_of_materials [FILE]` writes the project's own. The hashes of every package
 stand in the locks; a lock's hash stands in the bill.
 """
 

@@ -1,0 +1,73 @@
+"""`sluice metrics`: the control plane's own metrics, printed once or served to Prometheus."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.output import Output, OutputOption, emit
+from cli.session import open_platform
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command()(metrics)
+
+
+def metrics(
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Serve them until Ctrl-C.")
+    ] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print the metrics of releases, rollouts, drift and delivery in Prometheus' text format.
+
+    Example: sluice metrics --listen 127.0.0.1:9464
+    """
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    from pipelines.metrics import PlatformCollector
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(PlatformCollector(open_platform()))
+    if not listen:
+        rows = [
+            {"name": one.name, "labels": one.labels, "value": one.value}
+            for family in registry.collect()
+            for one in family.samples
+        ]
+        emit(output, {"metrics": rows}, lambda: typer.echo(generate_latest(registry), nl=False))
+        return
+    _serve(registry, *_address(listen))
+
+
+def _address(listen: str) -> tuple[str, int]:
+    from registry.errors import UserError
+
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise UserError(f"{listen!r} is not an address", remedy="use HOST:PORT: 127.0.0.1:9464")
+    return host.strip("[]"), int(port)
+
+
+def _serve(registry: object, host: str, port: int) -> None:
+    """Answer scrapes until Ctrl-C."""
+    from prometheus_client import start_http_server
+
+    from registry.errors import PermanentEngineError
+
+    try:
+        server, thread = start_http_server(port, host, registry)  # type: ignore[arg-type] # a registry
+    except OSError as error:
+        raise PermanentEngineError(
+            f"cannot listen: {error.strerror}",
+            where=f"{host}:{port}",
+            remedy="stop what listens there, or name another port",
+        ) from error
+    typer.echo(f"http://{host}:{port}/metrics", err=True)
+    try:
+        thread.join()
+    finally:
+        server.shutdown()
+        server.server_close()
