@@ -70,7 +70,7 @@ def register(
     emit(output, result, show)
 
 
-def convert(
+def convert(  # noqa: PLR0913, PLR0917 - each is an option of the command
     model: ModelArgument,
     variants: Annotated[
         list[str] | None,
@@ -86,6 +86,9 @@ def convert(
     budget_s: Annotated[
         float, typer.Option("--budget-s", min=1, help="Seconds that a search may take.")
     ] = 600.0,
+    most: Annotated[
+        int | None, typer.Option("--most", min=1, help="Recipes that a search may try.")
+    ] = None,
     artifact: ArtifactOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -96,7 +99,8 @@ def convert(
     Example: sluice convert whisper-grid -v onnx-fp32 -v openvino-int8
     """
     if search:
-        _search(model, artifact, objective.value, budget_s, output)
+        limits = {"budget_s": budget_s, "most": most}
+        _search(model, artifact, objective.value, limits, output)
         return
     result = run_flow(
         find_workspace(), "convert", model=model, variants=variants, artifact=artifact
@@ -121,14 +125,16 @@ def _converted_row(row: Mapping[str, Any], made: list[str]) -> list[Any]:
     ]
 
 
-def _search(model: str, artifact: str, objective: str, budget_s: float, output: Output) -> None:
+def _search(
+    model: str, artifact: str, objective: str, limits: Mapping[str, Any], output: Output
+) -> None:
     result = run_flow(
         find_workspace(),
         "search",
         model=model,
         objective=objective,
-        budget_s=budget_s,
         artifact=artifact,
+        **limits,
     )
 
     def show() -> None:

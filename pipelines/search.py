@@ -21,6 +21,7 @@ from pipelines.conversion.footprint import graphs_in
 from pipelines.conversion.kinds import kind_of
 from pipelines.conversion.ladder import ladders
 from pipelines.conversion.pareto import plot
+from pipelines.conversion.search import Budget
 from pipelines.conversion.search import search as climb
 from pipelines.conversion.search_report import COLUMNS, Measured, Objective, Refused
 from pipelines.conversion.sensitivity import rank
@@ -66,8 +67,9 @@ def search(
     budget_s: float = 600.0,
     artifact: str = "",
     actor: str = "",
+    most: int | None = None,
 ) -> dict[str, Any]:
-    """Search within `budget_s` seconds, keep the chosen variant, and say why it was chosen.
+    """Search within `budget_s` seconds and `most` recipes, keep the chosen variant, and say why.
 
     Returns the report, its table, the folder with the report and the plot, and the chosen
     variant's record. Raises UserError when the policy names no calibration set or no margin.
@@ -96,7 +98,7 @@ def search(
             bench,
             margin=margin,
             objective=objective,
-            budget_s=budget_s,
+            budget=Budget(budget_s, most),
             clock=time.monotonic,
         )
     folder = _keep(platform, model, report, margin)

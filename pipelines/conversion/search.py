@@ -41,6 +41,15 @@ class Workshop(Protocol):
         """Layers that the recipe quantises, the most sensitive first; empty when unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a search may take."""
+
+    seconds: float
+    recipes: int | None = None
+    """Beside the parent; None: as many as there is time for."""
+
+
 def search(
     reference: Recipe,
     ladders: Sequence[Ladder],
@@ -48,10 +57,10 @@ def search(
     *,
     margin: float,
     objective: Objective,
-    budget_s: float,
+    budget: Budget,
     clock: Callable[[], float],
 ) -> SearchReport:
-    """Try recipes until every ladder is climbed or `budget_s` seconds by `clock` are spent.
+    """Try recipes until every ladder is climbed or `budget` is spent by `clock`.
 
     The parent (`reference`) is measured first, outside any comparison: its loss is 0. Nothing is
     begun after the budget is spent, nor what would likely not end in time. Deterministic: the
@@ -59,15 +68,18 @@ def search(
     """
     if not (margin >= 0 and math.isfinite(margin)):
         raise UserError(f"the margin is {margin}", remedy="give a finite number of at least 0")
-    climb = _Climb(workshop, margin, objective, budget_s, clock, [_State(one) for one in ladders])
+    states = [_State(one) for one in ladders]
+    climb = _Climb(workshop, margin, objective, budget, clock, states)
     parent = climb.try_one(reference, "the parent, to compare with")
     while (step := climb.next_step()) is not None:
         state, rung = step
         climb.climb(state, rung)
     chosen, why = _choose(parent, climb.tried, objective, margin)
     tried = with_front(climb.tried)
-    untried = {one.ladder.name: one.closed or "the time was spent" for one in climb.unfinished()}
-    return SearchReport(objective, margin, budget_s, climb.spent(), tried, chosen, why, untried)
+    untried = {one.ladder.name: one.closed or climb.ended() for one in climb.unfinished()}
+    return SearchReport(
+        objective, margin, budget.seconds, climb.spent(), tried, chosen, why, untried
+    )
 
 
 @dataclass
@@ -104,12 +116,13 @@ class _Climb:
         workshop: Workshop,
         margin: float,
         objective: Objective,
-        budget_s: float,
+        budget: Budget,
         clock: Callable[[], float],
         states: list[_State],
     ) -> None:
         self._workshop, self._margin, self._objective = workshop, margin, objective
-        self._budget_s, self._clock, self._states = budget_s, clock, states
+        self._budget_s, self._most = budget.seconds, budget.recipes
+        self._clock, self._states = clock, states
         self._started = clock()
         self._slowest = 0.0
         self._outcomes: dict[str, Candidate] = {}
@@ -165,8 +178,16 @@ class _Climb:
         self.tried.append(done)
         return done
 
+    def ended(self) -> str:
+        """Why nothing more is begun, though something is left."""
+        return "enough were tried" if self._has_enough() else "the time was spent"
+
+    def _has_enough(self) -> bool:
+        return self._most is not None and len(self.tried) > self._most
+
     def _may_begin(self) -> bool:
-        return self.spent() + self._slowest <= self._budget_s and self.spent() < self._budget_s
+        in_time = self.spent() + self._slowest <= self._budget_s and self.spent() < self._budget_s
+        return in_time and not self._has_enough()
 
     def _kept(self, state: _State) -> list[Rung]:
         """Rungs that keep layers, on the recipe of the ladder that lost least so far."""

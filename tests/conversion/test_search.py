@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipelines.conversion.kind import Kind, Recipe
 from pipelines.conversion.kinds import KINDS
 from pipelines.conversion.ladder import identity, ladder, ladders, named
-from pipelines.conversion.search import search
+from pipelines.conversion.search import Budget, search
 from pipelines.conversion.search_report import COLUMNS, Measured, Refused, SearchReport
 from registry.errors import UserError
 
@@ -64,8 +64,9 @@ BAD = measured(0.5, 1000)
 
 def run(bench: Bench, **changes: Any) -> SearchReport:
     bench.outcomes = {"onnx-fp32": PARENT, **bench.outcomes}
-    arguments: dict[str, Any] = {"margin": 0.01, "objective": "size", "budget_s": 100.0} | changes
-    return search(REFERENCE, LADDERS, bench, clock=bench.clock, **arguments)
+    budget = Budget(changes.pop("budget_s", 100.0), changes.pop("most", None))
+    arguments: dict[str, Any] = {"margin": 0.01, "objective": "size"} | changes
+    return search(REFERENCE, LADDERS, bench, clock=bench.clock, budget=budget, **arguments)
 
 
 def test_smallest_that_holds_is_chosen() -> None:
@@ -168,6 +169,12 @@ def test_time_that_is_spent_ends_the_search() -> None:
     assert set(report.untried.values()) == {"the time was spent"}
 
 
+def test_enough_recipes_end_the_search() -> None:
+    report = run(Bench(default=measured(0.5, 1000)), most=2)
+    assert len(report.candidates) == 3  # the parent is none of them
+    assert set(report.untried.values()) == {"enough were tried"}
+
+
 def test_no_time_at_all_leaves_the_parent() -> None:
     report = run(Bench(default=measured(0, 1)), budget_s=0.0)
     assert report.chosen == REFERENCE
@@ -261,7 +268,13 @@ def test_report_goes_through_json_and_fits_a_terminal() -> None:
         ranking=tuple("abcdefghij"),
     )
     report = search(
-        REFERENCE, [steps], bench, margin=0.01, objective="size", budget_s=99, clock=bench.clock
+        REFERENCE,
+        [steps],
+        bench,
+        margin=0.01,
+        objective="size",
+        budget=Budget(99),
+        clock=bench.clock,
     )
     assert SearchReport.from_json(json.loads(json.dumps(report.to_json()))) == report
     rows = [COLUMNS, *report.rows()]

@@ -40,7 +40,7 @@ def test_it_names_every_file_where_it_comes_from_and_how_good_it_is(home: Home) 
     assert 0 < float(wer) < 0.2
     files = {one["name"]: one for one in bill["components"] if one["type"] == "file"}
     assert f"{MODEL}/1/model.py" in files
-    libraries = {(one["name"], one["version"]) for one in bill["components"]}
+    libraries = {(one["name"], one.get("version")) for one in bill["components"]}
     assert set(packages(SERVING)) <= libraries
 
 
