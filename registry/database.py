@@ -218,7 +218,20 @@ def _make_tables(engine: Engine) -> None:
 
 def _has_tables(engine: Engine) -> bool:
     with transaction(reader(engine)) as connection:
-        return set(inspect(connection).get_table_names()) >= set(METADATA.tables)
+        found = inspect(connection)
+        names = set(found.get_table_names())
+        if ENTRIES.name in names:
+            _refuse_other_layout(engine.url, {one["name"] for one in found.get_columns("journal")})
+        return names >= set(METADATA.tables)
+
+
+def _refuse_other_layout(url: URL, columns: set[str]) -> None:
+    if missing := set(ENTRIES.columns.keys()) - columns:
+        raise PermanentEngineError(
+            f"the journal was written by another version of Sluice: it has no {min(missing)}",
+            where=url.database or str(url),
+            remedy="keep it for its history, and begin a new workspace",
+        )
 
 
 def _create_tables(connection: Connection) -> None:

@@ -288,3 +288,11 @@ def test_who_comes_second_keeps_the_database_of_the_first(tmp_path: Path) -> Non
         Journal(f"sqlite:///{second}").close()
         sqlite_files._name(second, first)
         assert append(journal) == 2
+
+
+def test_a_journal_of_another_layout_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE journal (model TEXT, sequence INTEGER, body TEXT)")
+    with pytest.raises(PermanentEngineError, match="was written by another version of Sluice"):
+        open_database(f"sqlite:///{path}")
