@@ -46,8 +46,14 @@ def register(
 
     Example: sluice register whisper-grid examples/grid/models/whisper-grid
     """
+    from registry.intake.archives import require_source
+
+    workspace = find_workspace()
+    # A wrong word is told at once, not once Prefect has begun.
+    workspace.require_model(model)
+    require_source(folder)
     result = run_flow(
-        find_workspace(),
+        workspace,
         "register",
         model=model,
         source=str(folder.resolve()),

@@ -47,6 +47,13 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and path.name.endswith(SUFFIXES)
 
 
+def require_source(path: Path) -> None:
+    """Raise UserError unless `path` is a folder or an archive; what is in it is looked at later."""
+    if not is_archive(path) and not path.is_dir():
+        what = "is not a folder, nor an archive that is read" if path.exists() else "no such folder"
+        raise UserError(what, where=str(path), remedy="give the model's folder, or a .zip or .tar")
+
+
 def unpack(archive: Path, target: Path, limits: Limits | None = None) -> Path:
     """Write the files of `archive` below `target`, an empty folder; returns the model's folder.
 

@@ -107,3 +107,23 @@ def test_a_folder_that_changes_meanwhile_is_not_registered(
     with pytest.raises(UserError, match="changed while it was registered"):
         register(workspace, folder)
     assert not Platform(workspace).catalog("speech").artifacts
+
+
+@pytest.mark.parametrize(
+    ("model_name", "source", "message"),
+    [
+        ("speech", "nowhere", "no such folder"),
+        ("speech", "sluice.toml", "is not a folder, nor an archive that is read"),
+        ("nobody", ".", "no model 'nobody'"),
+    ],
+)
+def test_a_wrong_word_is_told_before_any_engine_begins(
+    workspace: Workspace, model_name: str, source: str, message: str
+) -> None:
+    path = workspace.root / source
+    ran = CliRunner(env={"SLUICE_WORKSPACE": str(workspace.root)}).invoke(
+        app, ["register", model_name, str(path)]
+    )
+    assert isinstance(ran.exception, UserError)
+    assert message in str(ran.exception)
+    assert not workspace.prefect.exists()
