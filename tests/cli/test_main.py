@@ -115,7 +115,7 @@ def test_a_prefect_server_that_is_away_is_one_line(
     made = run("init", str(tmp_path), "--model", "speech", "--dataset", str(evaluation))
     assert made.returncode == 0
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    ran = run("register", "speech", "/nowhere", workspace=tmp_path)
+    ran = run("register", "speech", str(tmp_path), workspace=tmp_path)
     assert ran.returncode == 2
     assert ran.stderr.startswith("error: Prefect: Failed to reach API")
     assert ran.stderr.count("\n") == 1
