@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.hashing import hash_plain
+from registry.scratch import lock_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,7 @@ def partial_copy(root: Path, source: Path) -> Iterator[PartialCopy]:
     root.mkdir(parents=True, exist_ok=True)
     wanted = root / hashlib.sha256(os.fsencode(source.absolute())).hexdigest()[:32]
     # The lock on `root` keeps a sweeper off a folder that is made but not locked yet.
-    outer = _lock(root, fcntl.LOCK_EX)
+    outer = lock_folder(root, fcntl.LOCK_EX)
     try:
         _sweep(root, wanted)
         folder, lock = _claim(root, wanted)
@@ -98,12 +99,12 @@ def _claim(root: Path, wanted: Path) -> tuple[Path, int]:
         while True:
             wanted.mkdir(exist_ok=True)
             with suppress(FileNotFoundError):  # whoever had it removes it just now
-                lock = _lock(wanted, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock = lock_folder(wanted, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_at(wanted, lock):
                     return wanted, lock
                 os.close(lock)
     mine = Path(tempfile.mkdtemp(dir=root))
-    return mine, _lock(mine, fcntl.LOCK_EX)
+    return mine, lock_folder(mine, fcntl.LOCK_EX)
 
 
 def _is_at(folder: Path, lock: int) -> bool:
@@ -119,23 +120,12 @@ def _sweep(root: Path, wanted: Path) -> None:
         if left == wanted:
             continue
         with suppress(OSError):  # used by a living process, or removed by it just now
-            _remove(left, _lock(left, fcntl.LOCK_EX | fcntl.LOCK_NB))
+            _remove(left, lock_folder(left, fcntl.LOCK_EX | fcntl.LOCK_NB))
 
 
 def _remove(folder: Path, lock: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     os.close(lock)
-
-
-def _lock(folder: Path, operation: int) -> int:
-    """A descriptor that holds the lock; closing it lets go."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, operation)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def _identity(status: os.stat_result) -> list[int]:

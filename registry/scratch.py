@@ -26,7 +26,7 @@ def scratch_folder(root: Path) -> Iterator[Path]:
     with _locked(root):
         _sweep(root)
         folder = Path(tempfile.mkdtemp(dir=root))
-        lock = _lock(folder, fcntl.LOCK_EX)
+        lock = lock_folder(folder, fcntl.LOCK_EX)
     try:
         yield folder
     finally:
@@ -37,22 +37,25 @@ def scratch_folder(root: Path) -> Iterator[Path]:
 def _sweep(root: Path) -> None:
     for left in root.iterdir():
         with suppress(OSError):  # used by a living process, or removed by it just now
-            lock = _lock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = lock_folder(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left, ignore_errors=True)
             os.close(lock)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    lock = _lock(folder, fcntl.LOCK_EX)
+    lock = lock_folder(folder, fcntl.LOCK_EX)
     try:
         yield
     finally:
         os.close(lock)
 
 
-def _lock(folder: Path, operation: int) -> int:
-    """A descriptor that holds the lock; closing it lets go."""
+def lock_folder(folder: Path, operation: int) -> int:
+    """A descriptor that holds the lock `operation` (of fcntl.flock); closing it lets go.
+
+    Raises OSError when the folder is not there, or is locked and `operation` does not wait.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, operation)

@@ -14,6 +14,7 @@ from pipelines.conversion.kinds import kind_of
 from pipelines.conversion.voice_cleaning.source import inspect
 from registry.errors import UserError
 from registry.intake.onnx_wire import DamagedError, read_model
+from tests.intake.builders import field, varint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,23 +33,6 @@ WAVEFORM = {"representation": "waveform", "sample_rate": 1600, "window_samples":
 WAVEFORM |= {"input": "magnitude", "output": "mask"}
 FRAMES, BINS = 21, 33
 FLOAT, HALF = 1, 10
-
-
-def varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def field(number: int, value: int | str | bytes) -> bytes:
-    """One field of a protobuf message."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    content = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def value_info(name: str, dims: tuple[int | str, ...], data_type: int = FLOAT) -> bytes:
