@@ -41,11 +41,11 @@ class PlatformCollector:
     def collect(self) -> Iterator[Family]:
         """Every metric once. What cannot be asked is left out, and told by `sluice_up`."""
         began = time.perf_counter()
+        up = {"journal": 1.0}
         try:
             read = {model: self._read(model) for model in self._platform.journal.models()}
         except EngineError:
-            read = {}
-        up = {"journal": float(bool(read) or self._journal_answers())}
+            read, up = {}, {"journal": 0.0}
         for families in (of_releases(read), of_rollouts(read), of_drift(read)):
             yield from families
         yield from of_delivery(read, self._clock())
@@ -54,13 +54,6 @@ class PlatformCollector:
         yield gauge("sluice_up", "Whether it could be asked.", ("part",), up)
         took = time.perf_counter() - began
         yield GaugeMetricFamily("sluice_scrape_seconds", "Seconds this answer took.", value=took)
-
-    def _journal_answers(self) -> bool:
-        try:
-            self._platform.journal.models()
-        except EngineError:
-            return False
-        return True
 
     def _read(self, model: str) -> ModelRead:
         known = self._known.setdefault(model, ModelRead.begun(model))

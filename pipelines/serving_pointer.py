@@ -7,6 +7,7 @@ with the next change, and the number is the journal's own count.
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from registry.errors import IntegrityError
@@ -55,18 +56,7 @@ def point_to(platform: Platform, model: str, release: int, *, now: float | None 
     sequence = known.sequence + 1 if known else 1
     pointer = Pointer(model, sequence, release, digest, at, at + LIFE_S)
     content = sign_pointer(pointer, key)
-    platform.append(
-        model,
-        SIGNED,
-        {
-            "model": model,
-            "sequence": sequence,
-            "release": release,
-            "manifest_digest": digest,
-            "signed_at": at,
-            "expires_at": pointer.expires_at,
-        },
-    )
+    platform.append(model, SIGNED, asdict(pointer))
     _write(path, content)
     return pointer
 
