@@ -2,7 +2,8 @@
 
 A token is a JWT signed with ES256 by a key that serves for nothing else; only its name, number and
 end are kept. Withdrawing one, or changing the key, takes effect without a restart, and a command
-returns only once Envoy uses it.
+returns only once Envoy uses it. `tell` is called before a change is written; when it raises,
+nothing has changed.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class Token:
         return self.withdrawn_at is None and now < self.expires_at
 
 
+def nobody(_: Token) -> None:
+    """For who has nobody to tell of a token."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Key:
     id: str
@@ -85,7 +90,9 @@ class Callers:
         """Everything that was given out, oldest first."""
         return self._read().tokens
 
-    def add(self, name: str, days: float) -> tuple[Token, str]:
+    def add(
+        self, name: str, days: float, *, tell: Callable[[Token], None] = nobody
+    ) -> tuple[Token, str]:
         """Give `name` a token for `days`; returns what is kept of it, and the token itself, once.
 
         A caller may have several, so that a new one is in use before the old one is withdrawn.
@@ -100,6 +107,7 @@ class Callers:
             kept = self._read()
             if not kept.keys:
                 kept = replace(kept, keys=(_new_key(),))
+            tell(token)
             self._keep(replace(kept, tokens=(*kept.tokens, token)))
         key = kept.keys[-1]
         claims = {
@@ -111,7 +119,9 @@ class Callers:
         }
         return token, jwt.encode(claims, key.pem, algorithm=_ALGORITHM, headers={"kid": key.id})
 
-    def withdraw(self, name: str, identifier: str = "") -> tuple[Token, ...]:
+    def withdraw(
+        self, name: str, identifier: str = "", *, tell: Callable[[Token], None] = nobody
+    ) -> tuple[Token, ...]:
         """Refuse from now on the tokens of `name`, or the one of them; returns those refused.
 
         Raises UserError when there is none, RetryableEngineError when Envoy does not take it.
@@ -131,22 +141,25 @@ class Callers:
                     remedy="`sluice callers list` shows them",
                 )
             by_id = {token.id: token for token in gone}
+            for token in gone:
+                tell(token)
             self._keep(replace(kept, tokens=tuple(by_id.get(one.id, one) for one in kept.tokens)))
         return gone
 
-    def rotate(self) -> None:
+    def rotate(self, *, tell: Callable[[str], None] = lambda _: None) -> None:
         """Sign with a new key from now on; tokens of the keys before count until their end.
 
-        Raises RetryableEngineError when Envoy does not take it.
+        `tell` is given the new key's id. Raises RetryableEngineError when Envoy does not take it.
         """
-        now = self._clock()
+        now, key = self._clock(), _new_key()
         with self._changing():
             kept = self._read()
             last = max((token.expires_at for token in kept.tokens), default=0.0)
             older = tuple(
                 replace(key, retired_at=key.retired_at or now) for key in kept.keys if last > now
             )
-            self._keep(replace(kept, keys=(*older, _new_key())))
+            tell(key.id)
+            self._keep(replace(kept, keys=(*older, key)))
 
     def publish(self) -> tuple[str, str]:
         """Write what Envoy is to verify tokens by; returns the versions of both files.

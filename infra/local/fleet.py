@@ -80,6 +80,7 @@ class LocalFleet(Fleet):
                     restarts=RESTARTS,
                     settle_s=_SETTLE_S,
                     stop_wait_s=triton.STOP_WAIT_S,
+                    secret=endpoints.secret,
                 )
             )
 

@@ -122,6 +122,7 @@ class PrivateRevision:
             ),
             "environment": triton.environment(self._predictions),
             "folder": str(self._repository),
+            "secret": self._endpoints.secret,
             "log": str(self._log),
             # What a killed engine leaves in shared memory, for an owner that was killed too.
             "regions": f"{self._prefix}*",

@@ -43,6 +43,8 @@ class Program:
     restarts: int = 3
     settle_s: int = 5
     stop_wait_s: int = 10
+    secret: str = ""
+    """Within the command; overwritten there once the program has read it."""
 
 
 def describe(program: Program, run: Path) -> bytes:
@@ -52,6 +54,7 @@ def describe(program: Program, run: Path) -> bytes:
         "command": list(program.command),
         "environment": environment | {MARKER: str(run)},
         "folder": str(program.folder),
+        "secret": program.secret,
         "autorestart": program.autorestart,
         "restarts": program.restarts,
         "settle_s": program.settle_s,

@@ -19,6 +19,7 @@ from infra.local.log_words import last_words
 from infra.local.private_revision import PrivateRevision
 from infra.local.revisions import RevisionRecords
 from infra.local.shared_memory import region_prefix
+from infra.local.triton import SECRET_HEADER
 from registry.errors import PermanentEngineError, RetryableEngineError
 
 from .toys import BROKEN, DIES, INTERFACE, REFUSED, await_state, lay_out
@@ -248,3 +249,32 @@ def processes_of(folder: Path) -> list[str]:
         if str(folder) in line and "triton" in line and not ended and "import time" not in line:
             found.append(line)
     return found
+
+
+def arguments(pid: int) -> str:
+    """What `ps` shows of a process and those below it."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return " ".join(word for process in family for word in process.cmdline())
+
+
+def test_the_secret_of_the_restricted_api_is_not_among_the_arguments(
+    door: Door, model: str, tmp_path: Path
+) -> None:
+    door.serve(model, 1)
+    endpoints = RevisionRecords(door.workspace.run).find(model, 1)
+    assert endpoints is not None
+    shown = arguments(process_of(door, model, 1).pid)
+    assert "--grpc-restricted-protocol=" in shown
+    assert endpoints.secret not in shown
+    # And the server still asks for it.
+    refused = httpx.post(f"{endpoints.http_url}/v2/repository/index")
+    allowed = httpx.post(
+        f"{endpoints.http_url}/v2/repository/index", headers={SECRET_HEADER: endpoints.secret}
+    )
+    assert (refused.status_code, allowed.status_code) == (403, 200)
+    door.fleet.stop(model, 1)
+    with PrivateRevision(door.workspace.repository, model, log=tmp_path / "log") as private:
+        assert private._process is not None
+        shown = arguments(private._process.pid)
+        assert "--grpc-restricted-protocol=" in shown
+        assert private._endpoints.secret not in shown
