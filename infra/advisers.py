@@ -7,16 +7,14 @@ at (modelscan reads `.keras` files with TensorFlow alone) is told, and refuses n
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.environments.locks import SCANNERS
-from registry.confinement import confined
-from registry.errors import PermanentEngineError, RetryableEngineError
-from registry.quiet import QUIET_ENVIRONMENT
+from registry.confined_run import run_confined
+from registry.errors import PermanentEngineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,22 +111,7 @@ def _fickling(folder: Path, scratch: Path, timeout_s: float) -> dict[str, Any]:
 
 
 def _run(command: Sequence[str], scratch: Path, timeout_s: float) -> tuple[int, str]:
-    try:
-        done = subprocess.run(
-            confined(command, [scratch]),
-            cwd=scratch,
-            env=QUIET_ENVIRONMENT | {"PATH": "/usr/bin:/bin", "HOME": str(scratch)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RetryableEngineError(
-            f"an adviser took longer than {timeout_s:g} s", where=Path(command[0]).name
-        ) from error
+    done = run_confined(command, scratch, bound_s=timeout_s, what="an adviser")
     return done.returncode, done.stderr or done.stdout
 
 

@@ -10,15 +10,13 @@ import json
 import math
 import re
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.confinement import confined
-from registry.errors import PermanentEngineError, RetryableEngineError
+from registry.confined_run import run_confined
+from registry.errors import PermanentEngineError
 from registry.files import canonical_json
-from registry.quiet import QUIET_ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +36,7 @@ def run_program(
         asked, result = Path(scratch) / "request.json", Path(scratch) / "result.json"
         asked.write_bytes(canonical_json({**request, "bound_s": bound_s, "result": str(result)}))
         command = [str(python), "-m", module, str(asked)]
-        _run(confined(command, [Path(scratch)]), scratch, bound_s, what)
+        _run(command, Path(scratch), bound_s, what)
         return json.loads(result.read_bytes())
 
 
@@ -55,31 +53,14 @@ def write_result(request: Mapping[str, Any], value: object) -> None:
     Path(request["result"]).write_bytes(canonical_json(value))
 
 
-def _run(command: list[str], scratch: str, bound_s: float, what: str) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            env=QUIET_ENVIRONMENT
-            | {
-                "PATH": "/usr/bin:/bin",
-                "HOME": scratch,
-                "TMPDIR": scratch,
-                "PYTHONPATH": str(CHECKOUT),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONNOUSERSITE": "1",
-                "PYTHONHASHSEED": "0",
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=bound_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RetryableEngineError(
-            f"{what} took longer than {bound_s:g} s", remedy="give it more time, or less to do"
-        ) from error
+def _run(command: list[str], scratch: Path, bound_s: float, what: str) -> None:
+    environment = {
+        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONHASHSEED": "0",
+    }
+    done = run_confined(command, scratch, bound_s=bound_s, what=what, environment=environment)
     if done.returncode != 0:
         raise PermanentEngineError(
             f"{what} failed with code {done.returncode}: {_reason(done.stderr)[:300]}"
