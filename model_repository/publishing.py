@@ -123,7 +123,7 @@ def read_record(layout: ReleaseLayout, releases: Path, verifying_key: VerifyingK
         signed, signature = content["record"], str(content["signature"])
         payload = canonical_json(signed)
         identity = (signed["model"], signed["release"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError("there is no signed record", where=str(path)) from error
     verifying_key.verify(payload, signature)
     if identity != (layout.model, layout.release):

@@ -74,18 +74,9 @@ def search(
     Returns the report, its table, the folder with the report and the plot, and the chosen
     variant's record. Raises UserError when the policy names no calibration set or no margin.
     """
-    require_environment(SERVING)
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
-    platform.permit(model, "variant-converted")
-    config = load_model_config(platform.workspace, model)
-    require_environment(converter_of(config))
-    if not config.convert.calibration or not config.gate.margins.parent:
-        raise UserError(
-            "a search needs [convert] calibration and [gate.margins] parent",
-            where=str(platform.workspace.model_file(model)),
-            remedy="name a set that no gate judges by, and the margin that must hold",
-        )
+    config = _searchable(platform, model)
     margin = next(iter(config.gate.margins.parent.values()))
     digest = chosen_artifact(platform.catalog(model), model, artifact)
     with stages.stage("search", "Searching"), platform.scratch("search") as work:
@@ -104,21 +95,12 @@ def search(
     folder = _keep(platform, model, report, margin)
     with stages.stage("keep", f"Keeping {report.chosen.variant}"):
         record = _converted(platform, config, model, digest, report.chosen)
-    platform.append(
-        model,
-        "search-ended",
-        {
-            "artifact": digest,
-            "chosen": report.chosen.variant,
-            "why": report.why,
-            "objective": objective,
-            "tried": len(report.candidates),
-        },
-    )
+    found = {"chosen": report.chosen.variant, "why": report.why}
+    tried = {"objective": objective, "tried": len(report.candidates)}
+    platform.append(model, "search-ended", {"artifact": digest, **found, **tried})
     return {
         "model": model,
-        "chosen": report.chosen.variant,
-        "why": report.why,
+        **found,
         "report": report.to_json(),
         "columns": list(COLUMNS),
         "rows": [list(row) for row in report.rows()],
@@ -126,6 +108,21 @@ def search(
         "variant": record,
         "stages": stages.seconds,
     }
+
+
+def _searchable(platform: Platform, model: str) -> ModelConfig:
+    """The model's policy. Raises what stands in a search's way, before anything is done."""
+    require_environment(SERVING)
+    platform.permit(model, "variant-converted")
+    config = load_model_config(platform.workspace, model)
+    require_environment(converter_of(config))
+    if not config.convert.calibration or not config.gate.margins.parent:
+        raise UserError(
+            "a search needs [convert] calibration and [gate.margins] parent",
+            where=str(platform.workspace.model_file(model)),
+            remedy="name a set that no gate judges by, and the margin that must hold",
+        )
+    return config
 
 
 @dataclass

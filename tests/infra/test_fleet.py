@@ -194,7 +194,9 @@ def test_a_private_revision_dies_with_its_dying_model(tmp_path: Path) -> None:
 def test_a_private_revision_ends_with_its_owner(tmp_path: Path, number: signal.Signals) -> None:
     lay_out(tmp_path / "repository", "private", 1)
     program = (
-        "import time; from pathlib import Path\n"
+        "import signal, time; from pathlib import Path\n"
+        # A shell's background jobs ignore it, and so would this one.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from infra.local.private_revision import PrivateRevision\n"
         f"root = Path({str(tmp_path)!r})\n"
         "with PrivateRevision(root / 'repository', 'private', log=root / 'log'):\n"
