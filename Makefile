@@ -16,9 +16,8 @@ data: setup ## Make the example's evaluation and live speech, and check their ha
 demo: data ## Take a trained Whisper from a folder to live traffic and back, in seven acts
 	@$(RUN) examples/grid/demo
 
-test: setup ## Check the code, then run every test
-	@$(MAKE) --no-print-directory -j 2 data check
-	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: data ## Run every test, `make check` among them
+	@$(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: setup ## Format, lint, types, layers
 	@.venv/bin/ruff format --check --quiet .
