@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from registry.errors import PermanentEngineError, RetryableEngineError, UserError
+from registry.quiet import silence_retries
 
 if TYPE_CHECKING:
     import httpx
@@ -58,9 +59,8 @@ class Webhook:
         self._secret = secret
         self._timeout_s = timeout_s
         self._attempts = attempts
-        # httpx logs whole addresses, and stamina would print each try.
+        # httpx logs whole addresses.
         logging.getLogger("httpx").setLevel(logging.WARNING)
-        logging.getLogger("stamina").addHandler(logging.NullHandler())
 
     @property
     def host(self) -> str:
@@ -76,6 +76,7 @@ class Webhook:
         """
         import stamina
 
+        silence_retries()
         headers = {
             "content-type": "application/json",
             "user-agent": "sluice",

@@ -22,6 +22,13 @@ QUIET_ENVIRONMENT = {
 }
 
 
+def silence_retries() -> None:
+    """Let stamina tell nobody of its tries; by default they go to logs, with what was sent."""
+    from stamina.instrumentation import set_on_retry_hooks
+
+    set_on_retry_hooks(())
+
+
 def silence() -> None:
     """Switch telemetry off for this process and its children. Safe to call again."""
     os.environ.update(QUIET_ENVIRONMENT)

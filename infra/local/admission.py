@@ -6,32 +6,32 @@ memory of hashes, by which files that nobody touched since they were read are no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from canary.ports import Admission, RevisionState
+from canary.ports import RevisionState
+from infra.admission_checks import admission, check_golden, check_versions
 from infra.inference import score
 from infra.local import triton_api
 from infra.local.triton import triton_models
-from model_repository.building import describe_release
-from model_repository.golden import GoldenSet
 from model_repository.layout import ReleaseLayout
 from model_repository.publishing import verify_release
-from pipelines.conversion.kinds import kind_of
 from registry.errors import EngineError, IntegrityError
 from registry.hash_memory import HashMemory
 from registry.signature import VerifyingKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from canary.ports import RevisionStatus
+    from canary.ports import Admission, RevisionStatus
+    from infra.admission_checks import Check
     from infra.local.triton import Endpoints
+    from pipelines.conversion.kind import Interface
     from registry.workspace import Workspace
+    from validation.answers import Answer
 
 GOLDEN_TIMEOUT_S = 30.0
 _IN_FLIGHT = 4
-
-Check = tuple[str, bool, str]
 
 
 def check_admission(
@@ -42,12 +42,7 @@ def check_admission(
     endpoints: Endpoints | None,
 ) -> Admission:
     """Check one revision; a check that cannot be made has failed, with the reason."""
-    checks: list[Check] = []
-    for check in _checks(workspace, model, release, status, endpoints):
-        checks.append(check)
-        if not check[1]:
-            break
-    return Admission(admitted=all(passed for _, passed, _ in checks), checks=tuple(checks))
+    return admission(_checks(workspace, model, release, status, endpoints))
 
 
 def _checks(
@@ -62,8 +57,9 @@ def _checks(
     yield "ready", ready, "warmed up" if ready else f"{status.state}: {status.detail}".rstrip(": ")
     if endpoints is not None:
         models = triton_models(workspace.repository, model, release)
-        yield _check_versions(endpoints, models, release)
-        yield _check_golden(workspace, endpoints, model, release)
+        yield check_versions(models, release, partial(triton_api.served_versions, endpoints))
+        layout = ReleaseLayout(workspace.repository, model, release)
+        yield check_golden(layout, partial(_answers, endpoints, model, release))
 
 
 def _check_bytes(workspace: Workspace, model: str, release: int) -> Check:
@@ -85,33 +81,19 @@ def _check_bytes(workspace: Workspace, model: str, release: int) -> Check:
     )
 
 
-def _check_versions(endpoints: Endpoints, models: Sequence[str], release: int) -> Check:
-    for model in models:
-        served = triton_api.served_versions(endpoints, model)
-        if served != (str(release),):
-            of_part = f" of {model}" if len(models) > 1 else ""
-            found = ", ".join(served) or "nothing"
-            return "version", False, f"serves {found} instead of {release}{of_part}"
-    parts = "" if len(models) == 1 else f" of each of {', '.join(models)}"
-    return "version", True, f"serves version {release} only{parts}"
-
-
-def _check_golden(workspace: Workspace, endpoints: Endpoints, model: str, release: int) -> Check:
-    try:
-        layout = ReleaseLayout(workspace.repository, model, release)
-        golden = GoldenSet.load(layout.golden)
-        answers = score(
-            endpoints.grpc_address,
-            model,
-            kind_of(describe_release(layout.folder)["kind"]).interface,
-            ((one.id, one.question) for one in golden.requests),
-            in_flight=_IN_FLIGHT,
-            timeout_s=GOLDEN_TIMEOUT_S,
-            version=release,
-        )
-    except (IntegrityError, EngineError) as error:
-        return "golden answers", False, str(error)
-    reasons = golden.differences(answers)
-    if reasons:
-        return "golden answers", False, f"{len(reasons)} of {len(answers)} differ: {reasons[0]}"
-    return "golden answers", True, f"{len(answers)} are the gate's own"
+def _answers(
+    endpoints: Endpoints,
+    model: str,
+    release: int,
+    interface: Interface,
+    items: Iterable[tuple[str, Any]],
+) -> list[Answer]:
+    return score(
+        endpoints.grpc_address,
+        model,
+        interface,
+        items,
+        in_flight=_IN_FLIGHT,
+        timeout_s=GOLDEN_TIMEOUT_S,
+        version=release,
+    )

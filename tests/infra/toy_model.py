@@ -84,7 +84,8 @@ class TritonPythonModel:
 
         if not is_probe(parameters):
             answer = describe_text(text, (), -0.25, fallback=fallback)
-            self.log.append(record({}, answer, parameters, at=time.time(), latency_ms=0.1))
+            costs = {"at": time.time(), "latency_ms": 0.1}
+            self.log.append(record({}, answer, parameters, release=int(self.release), **costs))
 
     @staticmethod
     def _error(message: str, code: Any) -> Any:

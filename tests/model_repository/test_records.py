@@ -17,7 +17,7 @@ OF_OTHER_KINDS |= {"language", "script", "unknown_token_rate"}
 
 
 def test_record_has_every_field_of_the_schema() -> None:
-    found = record(HEARD, ANSWER, {}, at=5.0, latency_ms=3.0)
+    found = record(HEARD, ANSWER, {}, release=2, at=5.0, latency_ms=3.0)
     given_by_the_log = {"model", "release", "variant", "error", "text", "input_text", "redacted"}
     assert found.keys() == set(PREDICTION_SCHEMA.names) - given_by_the_log - OF_OTHER_KINDS
     assert found["duration_s"] == 0.5
@@ -29,14 +29,14 @@ def test_record_has_every_field_of_the_schema() -> None:
 @pytest.mark.parametrize("name", ["x-session-id", "X-Session-Id", "X-SESSION-ID"])
 def test_session_in_any_case(name: str) -> None:
     headers = {name: "s1", "x-request-id": "r1"}
-    found = record(HEARD, ANSWER, headers, at=5.0, latency_ms=3.0)
+    found = record(HEARD, ANSWER, headers, release=2, at=5.0, latency_ms=3.0)
     assert (found["session"], found["request"]) == ("s1", "r1")
 
 
 @pytest.mark.parametrize("sound", [[], [np.nan], [1e9]])
 def test_refused_request_has_its_reason_and_no_answer(sound: list[float]) -> None:
     asked = audio.describe(np.array(sound, np.float32), 16_000)
-    found = record(asked, "waveform is empty", {}, at=5.0, latency_ms=3.0)
+    found = record(asked, "waveform is empty", {}, release=2, at=5.0, latency_ms=3.0)
     assert found["error"] == "waveform is empty"
     assert found["duration_s"] == len(sound) / 16_000
     assert not {"token_count", "rms"} & found.keys()
@@ -53,6 +53,10 @@ def test_empty_answer_is_empty() -> None:
         ({"x-sluice-shadow": "0"}, False, False),
         ({"x-sluice-shadow": "1"}, True, False),
         ({"x-sluice-shadow": "pinned"}, False, True),
+        # Where a copy has the headers of what it copies, who answers tells them apart.
+        ({"x-sluice-shadow": "to-2"}, False, False),
+        ({"x-sluice-shadow": "to-1"}, True, False),
+        ({"x-sluice-shadow": "to-22"}, True, False),
         # What a caller writes into a body does not become the front door's, which is lower case.
         ({"X-Sluice-Shadow": "1", "x-sluice-shadow": "0"}, False, False),
         ({"X-Sluice-Shadow": "1"}, False, False),
@@ -61,9 +65,9 @@ def test_empty_answer_is_empty() -> None:
 def test_the_front_door_says_who_asked(
     parameters: dict[str, str], shadow: bool, pinned: bool
 ) -> None:
-    found = record(HEARD, ANSWER, parameters, at=5.0, latency_ms=3.0)
+    found = record(HEARD, ANSWER, parameters, release=2, at=5.0, latency_ms=3.0)
     assert (found["shadow"], found["pinned"]) == (shadow, pinned)
-    refused = record(HEARD, "no", parameters, at=5.0, latency_ms=3.0)
+    refused = record(HEARD, "no", parameters, release=2, at=5.0, latency_ms=3.0)
     assert (refused["shadow"], refused["pinned"]) == (shadow, pinned)
 
 

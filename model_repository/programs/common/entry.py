@@ -43,7 +43,7 @@ class Program:
             output["name"]: pb_utils.triton_string_to_numpy(output["data_type"])
             for output in config["output"]
         }
-        release = int(args["model_version"])
+        release = self._release = int(args["model_version"])
         self._answerer = self.answerer(
             folder / "variant",
             Settings(
@@ -119,6 +119,7 @@ class Program:
                     self._answerer.describe(row),
                     outcome if isinstance(outcome, str) else outcome.record,
                     call.parameters,
+                    release=self._release,
                     at=at,
                     latency_ms=latency_ms,
                 )

@@ -19,6 +19,8 @@ PROBE = "x-sluice-probe"
 MARK = "x-sluice-shadow"
 """The front door's header: a request that the weights sent here, a copy, or one that was pinned."""
 WEIGHED, COPIED, PINNED = "0", "1", "pinned"
+SENT_TO = "to-"
+"""A gateway that cannot mark a copy says on both to which release the weights sent the request."""
 
 LOG_TEXT, REDACTED = "log_text", "redacted"
 """An option of a release's configuration, and its value where the policy keeps texts."""
@@ -39,11 +41,13 @@ def record(
     answer: Mapping[str, Any] | str,
     parameters: Mapping[str, Any],
     *,
+    release: int,
     at: float,
     latency_ms: float,
 ) -> dict[str, Any]:
     """Fields of the prediction log for one request; `answer` is the reason when it was refused.
 
+    `release` is the one that answered.
     Session and request come from the forwarded headers `x-session-id` and `x-request-id`.
     """
     fields = {
@@ -51,7 +55,7 @@ def record(
         "at": at,
         "session": _text(parameters, "x-session-id"),
         "request": _text(parameters, "x-request-id"),
-        "shadow": parameters.get(MARK) == COPIED,
+        "shadow": _is_copy(parameters.get(MARK, ""), release),
         "pinned": parameters.get(MARK) == PINNED,
         "latency_ms": latency_ms,
     }
@@ -60,6 +64,10 @@ def record(
     if "length_chars" in answer and fields.get("duration_s"):
         fields["chars_per_s"] = answer["length_chars"] / fields["duration_s"]
     return {**fields, **answer}
+
+
+def _is_copy(mark: str, release: int) -> bool:
+    return mark == COPIED or (mark.startswith(SENT_TO) and mark != f"{SENT_TO}{release}")
 
 
 def texts_of(question: Any, outputs: Mapping[str, Any]) -> dict[str, str]:

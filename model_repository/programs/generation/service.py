@@ -41,6 +41,7 @@ class Service:
         self,
         folder: Path,
         *,
+        release: int,
         threads: int,
         device: str,
         bounds: Bounds,
@@ -54,6 +55,7 @@ class Service:
         warm_up(engine, self._rules, self._vocabulary, bounds.max_live)
         self.execution_devices = engine.execution_devices
         self._log, self._report, self._keeps_text = log, report, keeps_text
+        self._release = release
         texts = Texts(self._vocabulary.decode, self._rules.stop)
         scheduler: Scheduler[Any] = Scheduler(
             engine, self._rules, bounds, is_stopped=texts.is_stopped, report=report
@@ -63,7 +65,7 @@ class Service:
 
     def take(self, text: bytes, parameters: Mapping[str, Any], channel: Channel) -> None:
         """Answer a text by `channel`, whose calls may come from this thread or from another."""
-        call = _Recorded(channel, parameters, self._log)
+        call = _Recorded(channel, parameters, self._log, self._release)
         try:
             self._take(text, parameters, call)
         except Exception as error:  # noqa: BLE001 - no question may stay without a word
@@ -101,9 +103,11 @@ class _Recorded(Channel):
 
     job: Job | None = None
 
-    def __init__(self, channel: Channel, parameters: Mapping[str, Any], log: Log | None) -> None:
+    def __init__(
+        self, channel: Channel, parameters: Mapping[str, Any], log: Log | None, release: int
+    ) -> None:
         self.asked: dict[str, Any] = {}
-        self._channel, self._parameters = channel, parameters
+        self._channel, self._parameters, self._release = channel, parameters, release
         self._log = None if is_probe(parameters) else log
         self._started = time.perf_counter()
         self.streamed = channel.streamed
@@ -136,5 +140,13 @@ class _Recorded(Channel):
         if self._log is None:
             return
         latency_ms = (time.perf_counter() - self._started) * 1000
-        times = {"at": time.time(), "latency_ms": latency_ms}
-        self._log(record(self.asked, answer, self._parameters, **times))
+        self._log(
+            record(
+                self.asked,
+                answer,
+                self._parameters,
+                release=self._release,
+                at=time.time(),
+                latency_ms=latency_ms,
+            )
+        )

@@ -44,6 +44,7 @@ class TritonPythonModel:
         self._metrics: _Metrics | None = None
         self._service = Service(
             Path(__file__).resolve().parent / "variant",
+            release=int(release),
             threads=int(parameters["threads"]),
             device=parameters["device"],
             bounds=Bounds(
