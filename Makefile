@@ -27,6 +27,7 @@ check: setup ## Format, lint, types, layers
 
 lock: ## Resolve the locks again (needs uv on the PATH)
 	@infra/environments/lock.sh
+	@infra/images/lock.sh
 
 clean: ## Remove what builds made here; the shared environments stay
 	@rm -rf .venv build .mypy_cache .ruff_cache .hypothesis

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from infra.work_pools import template
+
 from .conftest import CHECKOUT, GRID, MODEL
 
 if TYPE_CHECKING:
@@ -40,7 +42,10 @@ def test_a_worker_runs_a_deployed_flow(home: Home, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    prefect("work-pool", "create", "sluice", "--type", "process")
+    made = [sys.executable, "-m", "infra.work_pools", "create", "process"]
+    subprocess.run(made, env=environment, cwd=CHECKOUT, check=True, timeout=120)
+    url = f"{environment['PREFECT_API_URL']}/work_pools/sluice"
+    assert httpx.get(url, timeout=10).json()["base_job_template"] == template("process", {})
     deployed = prefect("--no-prompt", "deploy", "--all")
     assert deployed.count("successfully created") == 7
     source = GRID / "models" / "whisper-grid"
