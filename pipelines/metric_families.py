@@ -61,6 +61,8 @@ class ModelRead:
     gates: Counter[str] = field(default_factory=Counter)
     conversions: Counter[str] = field(default_factory=Counter)
     conversion_s: float = 0.0
+    alarms: Counter[str] = field(default_factory=Counter)
+    notifications: Counter[str] = field(default_factory=Counter)
     drift_pairs: int = 0
     drift_log_e: float = 0.0
 
@@ -86,6 +88,11 @@ class ModelRead:
             case "variant-converted":
                 self.conversions[body["variant"]] += 1
                 self.conversion_s += body.get("seconds", 0.0)
+            case "alarm-raised":
+                self.alarms[body["severity"]] += 1
+            case "notifications-sent":
+                self.notifications["sent"] += len(body["sent"])
+                self.notifications["failed"] += len(body["failed"])
             case "attribution-begun":
                 self.drift_pairs, self.drift_log_e = 0, 0.0
             case "drift-pairs":
@@ -216,6 +223,13 @@ def of_drift(read: dict[str, ModelRead]) -> Iterator[Family]:
         if one.drift.estimates:
             quality.add_metric((model,), one.drift.estimates[-1].wer)
     yield from (case, quality)
+    yield _counts(
+        read,
+        "sluice_drift_alarms",
+        "Windows that raised one.",
+        ("model", "severity"),
+        lambda one: dict(one.alarms),
+    )
     yield _total(read, "sluice_drift_windows", "Judged.", lambda one: len(one.drift.windows))
     yield _total(
         read,
@@ -266,6 +280,13 @@ _DELIVERY = {
 
 def of_journal(read: dict[str, ModelRead], now: float) -> Iterator[Family]:
     """How much was written, and how long ago."""
+    yield _counts(
+        read,
+        "sluice_notifications",
+        "Messages to the webhook.",
+        ("model", "outcome"),
+        lambda one: dict(one.notifications),
+    )
     yield _total(read, "sluice_journal_entries", "Entries.", lambda one: one.sequence)
     yield _each(
         read,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from pipelines.metric_answers import AnswerCounts
+from pipelines.metric_cost import CostGauges
 from pipelines.metric_families import (
     ModelRead,
     gauge,
@@ -37,6 +39,8 @@ class PlatformCollector:
         self._platform = platform
         self._clock = clock
         self._known: dict[str, ModelRead] = {}
+        self._answers = AnswerCounts(platform.workspace.predictions, clock())
+        self._costs = CostGauges(platform.workspace)
 
     def collect(self) -> Iterator[Family]:
         """Every metric once. What cannot be asked is left out, and told by `sluice_up`."""
@@ -50,6 +54,8 @@ class PlatformCollector:
             yield from families
         yield from of_delivery(read, self._clock())
         yield from of_journal(read, self._clock())
+        yield from self._answers.families(read, self._clock())
+        yield from self._costs.families(read)
         yield from self._of_revisions(read, up)
         yield gauge("sluice_up", "Whether it could be asked.", ("part",), up)
         took = time.perf_counter() - began

@@ -1,0 +1,1 @@
+"""Grafana dashboards: their source as code, and the JSON that Grafana reads."""
