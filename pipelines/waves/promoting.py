@@ -1,0 +1,87 @@
+"""What the promotion flow does for a model whose plan names waves."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from infra.local.stack import require_up
+from pipelines.model_config import load_model_config
+from pipelines.stages import announce
+from pipelines.waves.platforms import coordinator
+from registry.errors import ConflictError
+from registry.regions import check_regions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from canary.plan import RolloutPlan
+    from pipelines.assembly import Platform
+
+WAIT_S = 1.0
+"""Between two looks at other waves."""
+
+
+def checked_plan(platform: Platform, model: str) -> RolloutPlan:
+    """The model's plan. Raises UserError when it names a region that the workspace has not."""
+    plan = load_model_config(platform.workspace, model).rollout
+    check_regions(
+        platform.workspace, plan.waves, where=f"{platform.workspace.model_file(model)}: waves"
+    )
+    return plan
+
+
+def require_doors(platform: Platform, model: str) -> RolloutPlan:
+    """The plan, once a front door answers that traffic can move behind.
+
+    That is the workspace's own, or the first region's. Raises EngineError when it does not.
+    """
+    plan = checked_plan(platform, model)
+    if plan.waves:
+        coordinator(platform).require_reached(model, plan.waves[0])
+    else:
+        require_up(platform.workspace)
+    return plan
+
+
+def roll_out_in_waves(
+    platform: Platform,
+    model: str,
+    release: int,
+    plan: RolloutPlan,
+    *,
+    replace: bool = False,
+    reason: str = "",
+) -> dict[str, Any]:
+    """Drive the release through the regions to the end, a stop or a pause."""
+    one = coordinator(platform)
+    return one.promote(model, release, plan, replace=replace, reason=reason).to_dict()
+
+
+def wait_for_waves(
+    platform: Platform,
+    model: str,
+    timeout_s: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Return when no waves of the model are under way.
+
+    Raises ConflictError when they still are after `timeout_s`.
+    """
+    one, began, told = coordinator(platform), clock(), ""
+    while (waves := one.state(model).waves) is not None:
+        at = waves.current.name if waves.current else "its end"
+        stands = f"release {waves.candidate} is at {at}, {waves.course}"
+        if stands != told:
+            announce(f"Waiting: {stands}")
+            told = stands
+        left = timeout_s - (clock() - began)
+        if left <= 0:
+            raise ConflictError(
+                f"{stands}, after {timeout_s / 60:g} minutes of waiting",
+                where=model,
+                remedy=f"`sluice rollback {model}` ends it, `--replace` does so and goes on",
+            )
+        sleep(min(left, WAIT_S))
