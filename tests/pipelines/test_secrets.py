@@ -42,6 +42,8 @@ WORDS = {
     "S3 session": "canary-s3-session-e2b7",
     "Prometheus": "canary-prometheus-8fd0",
     "passphrase": "canary-passphrase-31aa",
+    "MLflow password": "canary-mlflow-password-9d04",
+    "MLflow token": "canary-mlflow-token-4be1",
 }
 
 FINDABLE = "canary-reason-of-ann-66e2"
@@ -211,6 +213,9 @@ def test_the_path_leaves_no_secret_and_takes_two_people(
         "AWS_SECRET_ACCESS_KEY": WORDS["S3 secret"],
         "AWS_SESSION_TOKEN": WORDS["S3 session"],
         "AWS_REGION": "eu-1",
+        "MLFLOW_TRACKING_USERNAME": "rita",
+        "MLFLOW_TRACKING_PASSWORD": WORDS["MLflow password"],
+        "MLFLOW_TRACKING_TOKEN": WORDS["MLflow token"],
     }.items():
         monkeypatch.setenv(name, value)
     with settings(home, listener), Arguments() as arguments:
