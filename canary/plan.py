@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from canary.ports import SLOW_LIMITS_MS
+from canary.waves_plan import WavePolicy
 
 Metric = Literal["errors", "slow", "sick", "empty", "fallbacks", "pairs"]
 """What may turn a candidate back: `errors`, `slow`, `empty` answers and `fallbacks` beyond the
@@ -69,7 +70,7 @@ class Step(_Table):
         return self
 
 
-class RolloutPlan(_Table):
+class RolloutPlan(_Table, WavePolicy):
     """How a candidate takes over from a baseline. A first release needs no steps and uses none.
 
     With `ends_with` "return" it is the plan of an experiment: one step below 100 %, or one that

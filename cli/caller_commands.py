@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cli.output import Output, OutputOption, emit, print_pairs, print_table
 from cli.session import open_platform
 
-if TYPE_CHECKING:
-    from infra.local.callers import Callers
-
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
 NameArgument = Annotated[str, typer.Argument(help="The caller, as `asr-app`.")]
 
 
@@ -32,13 +30,16 @@ def add_to(app: typer.Typer) -> None:
 def add(
     name: NameArgument,
     days: Annotated[float, typer.Option("--days", help="How long it counts, up to 366.")] = 90,
+    reason: ReasonOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Give a caller a token, which is shown this once: it goes into `Authorization: Bearer`.
 
     Example: sluice callers add asr-app --days 30
     """
-    made, token = _callers().add(name, days)
+    from pipelines.trust_changes import add_caller
+
+    made, token = add_caller(open_platform(), name, days, reason=reason)
     shown = [("caller", made.name), ("id", made.id), ("until", _day(made.expires_at))]
 
     def tell() -> None:
@@ -53,13 +54,16 @@ def withdraw(
     identifier: Annotated[
         str, typer.Option("--id", help="Only this one of the caller's tokens.")
     ] = "",
+    reason: ReasonOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Refuse a caller's tokens from now on, without a restart.
 
     Example: sluice callers withdraw asr-app
     """
-    gone = _callers().withdraw(name, identifier)
+    from pipelines.trust_changes import withdraw_caller
+
+    gone = withdraw_caller(open_platform(), name, identifier, reason=reason)
     emit(
         output,
         {"withdrawn": [asdict(token) for token in gone]},
@@ -67,12 +71,14 @@ def withdraw(
     )
 
 
-def rotate(output: OutputOption = Output.TABLE) -> None:
+def rotate(reason: ReasonOption = "", output: OutputOption = Output.TABLE) -> None:
     """Sign new tokens with a new key; those of the keys before count until their end.
 
     Example: sluice callers rotate
     """
-    _callers().rotate()
+    from pipelines.trust_changes import rotate_caller_key
+
+    rotate_caller_key(open_platform(), reason=reason)
     emit(output, {"rotated": True}, lambda: print_pairs([("key", "a new one signs from now on")]))
 
 
@@ -113,13 +119,3 @@ def _day(at: float) -> str:
     import time
 
     return time.strftime("%Y-%m-%d", time.gmtime(at))
-
-
-def _callers() -> Callers:
-    """The workspace's, for somebody who may change them."""
-    from infra.local.callers import Callers
-    from registry.access import Action
-
-    platform = open_platform()
-    platform.require(Action.KEYS)
-    return Callers(platform.workspace)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from cli.output import Output, emit, print_pairs
 from cli.session import run_flow
+from infra.observability.watching import prints_json
 from registry.errors import SluiceError
+from registry.spans import detached, event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,11 +37,12 @@ def run_rounds(
     while True:
         number, began = number + 1, time.monotonic()
         try:
-            result = run_flow(workspace, "drift_watch", **arguments)
+            with detached() if rounds != 1 else nullcontext():
+                result = run_flow(workspace, "drift_watch", **arguments)
         except SluiceError as error:
             if rounds == 1:
                 raise
-            sys.stderr.write(f"error: round {number}: {error}\n")
+            _tell_failure(number, error)
             code = 2
         else:
             code = _tell(result, output)
@@ -47,8 +51,15 @@ def run_rounds(
         time.sleep(max(0.0, every_s - (time.monotonic() - began)))
 
 
+def _tell_failure(number: int, error: SluiceError) -> None:
+    event("command-failed", round=number, error=str(error))
+    if not prints_json():
+        sys.stderr.write(f"error: round {number}: {error}\n")
+
+
 def _tell(result: dict[str, Any], output: Output) -> int:
     shown = [(name, result[name]) for name in _SHOWN if result[name]]
+    event("drift-round", **{name: str(value) for name, value in shown})
     emit(output, result, lambda: print_pairs(shown))
     if result["trouble"]:
         return 2

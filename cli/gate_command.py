@@ -108,6 +108,7 @@ def _show(results: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _show_report(result: Mapping[str, Any]) -> None:
+    from validation.cost import cost_in, cost_words
     from validation.evidence import GateReport
     from validation.report import COLUMNS, rows
     from validation.report_advice import reasons
@@ -117,5 +118,8 @@ def _show_report(result: Mapping[str, Any]) -> None:
     print_table(COLUMNS, rows(report))
     for verdict, why in reasons(report.checks):
         typer.echo(f"- {verdict}: {why}")
+    if (cost := cost_in(report)) is not None:
+        for line in cost_words(cost):
+            typer.echo(f"cost: {line}")
     if result["evidence"]:
         typer.echo(f"evidence: {result['evidence']}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +11,9 @@ from cli.output import Output, OutputOption, emit, print_pairs, print_table
 from cli.session import open_platform
 
 if TYPE_CHECKING:
-    from pipelines.assembly import Platform
     from registry.root import Root
 
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the chain of keys.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Its id, or the beginning of it.")]
 keys_app = typer.Typer(no_args_is_help=True, help="The keys that sign releases and attestations.")
 
@@ -107,13 +105,9 @@ def rotate(
 
     Example: sluice keys rotate --reason "once a year"
     """
-    from registry.rotation import rotate as rotate_keys
+    from pipelines.trust_changes import rotate_key
 
-    platform = _open_to_change()
-    root = rotate_keys(
-        platform.workspace.keys, actor=platform.actor, reason=reason, at=time.time(), days=days
-    )
-    _show(output, root, {})
+    _show(output, rotate_key(open_platform(), reason=reason, days=days), {})
 
 
 def retire(
@@ -123,22 +117,10 @@ def retire(
 
     Example: sluice keys retire 3f9a0c12
     """
-    from pipelines.signed_things import signed_by
-    from registry.rotation import find_key
-    from registry.rotation import retire as retire_key
+    from pipelines.trust_changes import retire_key
 
-    platform = _open_to_change()
-    name = find_key(platform.signing_key.chain.newest, key)
-    things = signed_by(platform, name)
-    root = retire_key(
-        platform.workspace.keys,
-        name,
-        signed=[thing.content for thing in things],
-        actor=platform.actor,
-        reason=reason,
-        at=time.time(),
-    )
-    _show(output, root, {"stays valid": [thing.name for thing in things]})
+    root, named = retire_key(open_platform(), key, reason=reason)
+    _show(output, root, {"stays valid": named})
 
 
 def revoke(
@@ -148,37 +130,21 @@ def revoke(
 
     Example: sluice keys revoke 3f9a0c12 --reason "laptop lost"
     """
-    from pipelines.signed_things import signed_by
-    from registry.rotation import find_key
-    from registry.rotation import revoke as revoke_key
+    from pipelines.trust_changes import revoke_key
 
-    platform = _open_to_change()
-    name = find_key(platform.signing_key.chain.newest, key)
-    things = signed_by(platform, name)
-    root = revoke_key(
-        platform.workspace.keys, name, actor=platform.actor, reason=reason, at=time.time()
-    )
-    _show(output, root, {"to be signed again": [thing.name for thing in things]})
+    root, named = revoke_key(open_platform(), key, reason=reason)
+    _show(output, root, {"to be signed again": named})
 
 
-def resign(output: OutputOption = Output.TABLE) -> None:
+def resign(reason: ReasonOption = "", output: OutputOption = Output.TABLE) -> None:
     """Sign again what an old key signed that counts no more, if the journal knows it so.
 
     Example: sluice keys resign
     """
-    from pipelines.signed_things import sign_again
+    from pipelines.trust_changes import renew_signatures
 
-    again = sign_again(_open_to_change())
+    again = renew_signatures(open_platform(), reason=reason)
     emit(output, {"signed again": again}, lambda: _list("signed again", again))
-
-
-def _open_to_change() -> Platform:
-    """The platform, for who may change its keys. Raises UserError for anybody else."""
-    from registry.access import Action
-
-    platform = open_platform()
-    platform.require(Action.KEYS)
-    return platform
 
 
 def _show(output: Output, root: Root, things: dict[str, list[str]]) -> None:

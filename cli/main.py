@@ -10,7 +10,7 @@ import atexit
 import gc
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from cli import (
     audit_commands,
     bill_command,
     caller_commands,
+    cost_command,
     data_commands,
     drift_commands,
     experiment_commands,
@@ -26,13 +27,19 @@ from cli import (
     log_commands,
     metrics_command,
     model_commands,
+    schema_commands,
     scrub_commands,
     traffic_commands,
     trust_commands,
     workspace_commands,
 )
+from cli.session import find_workspace
+from infra.observability.watching import failure_line, observed
 from registry.errors import SluiceError
 from registry.quiet import silence
+
+if TYPE_CHECKING:
+    from registry.workspace import Workspace
 
 app = typer.Typer(
     name="sluice",
@@ -47,6 +54,7 @@ app = typer.Typer(
 
 @app.callback()
 def options(
+    context: typer.Context,
     workspace: Annotated[
         str,
         typer.Option(
@@ -57,6 +65,15 @@ def options(
     """Options of every command."""
     if workspace:
         os.environ["SLUICE_WORKSPACE"] = workspace
+    context.with_resource(observed(context.invoked_subcommand or "", _workspace()))
+
+
+def _workspace() -> Workspace | None:
+    """The workspace, for commands that need one and those that do not."""
+    try:
+        return find_workspace()
+    except SluiceError:
+        return None
 
 
 workspace_commands.add_to(app)
@@ -69,11 +86,13 @@ scrub_commands.add_to(app)
 caller_commands.add_to(app)
 bill_command.add_to(app)
 metrics_command.add_to(app)
+cost_command.add_to(app)
 experiment_commands.add_to(app)
 trust_commands.add_to(app)
 access_commands.add_to(app)
 intake_commands.add_to(app)
 audit_commands.add_to(app)
+schema_commands.add_to(app)
 
 
 def main() -> None:
@@ -84,7 +103,7 @@ def main() -> None:
     try:
         app()
     except SluiceError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"{failure_line(error)}\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")

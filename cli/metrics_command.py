@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.output import Output, OutputOption, emit
 from cli.session import open_platform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
+    from registry.workspace import Workspace
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,18 +26,24 @@ def metrics(
     listen: Annotated[
         str, typer.Option("--listen", metavar="HOST:PORT", help="Serve them until Ctrl-C.")
     ] = "",
+    engines: Annotated[
+        bool, typer.Option("--engines", help="Also what Triton and Envoy count, on this machine.")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Print the metrics of releases, rollouts, drift and delivery in Prometheus' text format.
 
-    Example: sluice metrics --listen 127.0.0.1:9464
+    Example: sluice metrics --listen 127.0.0.1:9464 --engines
     """
     from prometheus_client import CollectorRegistry, generate_latest
 
     from pipelines.metrics import PlatformCollector
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(PlatformCollector(open_platform()))
+    platform = open_platform()
+    registry.register(PlatformCollector(platform))
+    if engines:
+        registry.register(_Engines(platform.workspace))
     if not listen:
         rows = [
             {"name": one.name, "labels": one.labels, "value": one.value}
@@ -40,6 +53,19 @@ def metrics(
         emit(output, {"metrics": rows}, lambda: typer.echo(generate_latest(registry), nl=False))
         return
     _serve(registry, *_address(listen))
+
+
+class _Engines:
+    """A collector of what the engines of one workspace tell."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def collect(self) -> Iterator[Metric]:
+        """As `prometheus_client` asks for it."""
+        from infra.local.engine_metrics import engine_metrics
+
+        yield from engine_metrics(self._workspace)
 
 
 def _address(listen: str) -> tuple[str, int]:
@@ -65,9 +91,18 @@ def _serve(registry: object, host: str, port: int) -> None:
             where=f"{host}:{port}",
             remedy="stop what listens there, or name another port",
         ) from error
-    typer.echo(f"http://{host}:{port}/metrics", err=True)
+    _tell(f"http://{host}:{port}/metrics")
     try:
         thread.join()
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _tell(address: str) -> None:
+    from infra.observability.watching import prints_json
+    from registry.spans import event
+
+    event("listening", address=address)
+    if not prints_json():
+        typer.echo(address, err=True)

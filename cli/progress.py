@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 @contextmanager
 def progress() -> Iterator[None]:
     """Show each announced stage; on a terminal with a spinner, else one line each."""
+    from infra.observability.watching import prints_json
     from pipelines.stages import watching
 
+    if prints_json():
+        # Each announcement is a line of the log already.
+        yield
+        return
     started = time.monotonic()
     if not sys.stderr.isatty():
         with watching(lambda message: _line(message, started)):

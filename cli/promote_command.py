@@ -18,6 +18,7 @@ from cli.session import (
     open_platform,
     run_flow,
 )
+from cli.wave_commands import EXIT_CODES, platform_under_way, show_waves
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def promote(  # noqa: PLR0913 - each is an option of the command
         _pause_unwatched(model, began)
         raise
     emit(output, result, lambda: _show_rollout(result))
-    raise typer.Exit(OUTCOME_EXIT_CODES[result["rollout"]["outcome"]])
+    raise typer.Exit((OUTCOME_EXIT_CODES | EXIT_CODES)[result["rollout"]["outcome"]])
 
 
 def _rehearse(model: str, arguments: dict[str, Any], output: Output) -> None:
@@ -107,6 +108,10 @@ def _show_rehearsal(rehearsal: Mapping[str, Any]) -> None:
             for number, planned in enumerate(rehearsal["planned"], start=1)
         ],
     )
+    if waves := rehearsal.get("waves"):
+        bound = rehearsal["false_rollback_at_most"]
+        typer.echo(f"\nSo in each region, one after the other: {', '.join(waves)}.")
+        typer.echo(f"An equally good release is turned back in any: at most {bound:.2%}.")
     typer.echo("\nNothing was changed. So it goes where everything goes well.")
 
 
@@ -117,7 +122,8 @@ def _what(planned: Mapping[str, Any]) -> str:
 def _show_rollout(result: Mapping[str, Any]) -> None:
     release = result["release"]
     print_pairs([("release", f"{release['release']} ({release['variant']})")])
-    show_result(result["rollout"])
+    show = show_waves if "waves" in result["rollout"] else show_result
+    show(result["rollout"])
     print_table(["stage", "seconds"], result["stages"].items())
 
 
@@ -125,7 +131,10 @@ def _pause_unwatched(model: str, began: float) -> None:
     """Nobody watches the rollout any more: the candidate gets no traffic until somebody does."""
     from registry.errors import ConflictError
 
-    platform = open_platform()
+    try:
+        platform = platform_under_way(open_platform(), model)
+    except UserError:
+        platform = open_platform()
     rollout = platform.serving(model).rollout
     if rollout is None or rollout.started_at < began:
         # One that was only waited for is another command's.

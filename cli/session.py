@@ -43,6 +43,7 @@ def run_flow(workspace: Workspace, name: str, **arguments: Any) -> dict[str, Any
     """Run the flow `pipelines.NAME.NAME` with progress on standard error; returns its result."""
     from cli.progress import progress
     from pipelines.prefect_settings import point_prefect
+    from registry.spans import span
 
     with progress():
         point_prefect(workspace)
@@ -52,7 +53,9 @@ def run_flow(workspace: Workspace, name: str, **arguments: Any) -> dict[str, Any
         # Ending its heartbeat takes Prefect up to a second, and the journal knows without it.
         quick = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
         with quick, _prefect_explained():
-            result: dict[str, Any] = flow(workspace=str(workspace.root), **arguments)
+            named = {"model": str(arguments["model"])} if "model" in arguments else {}
+            with span(f"flow {name}", flow=name, **named):
+                result: dict[str, Any] = flow(workspace=str(workspace.root), **arguments)
         return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,19 @@ from cli import canary_commands
 from cli.output import Output, OutputOption, emit, print_table
 from cli.promote_command import promote
 from cli.rollout_output import OUTCOME_EXIT_CODES, show_result, telling
-from cli.session import ModelArgument, ReasonOption, open_platform
+from cli.session import ModelArgument, ReasonOption
+from cli.wave_commands import (
+    EXIT_CODES,
+    RegionOption,
+    acting_platform,
+    platform_under_way,
+    show_waves,
+    waves_of,
+)
+
+if TYPE_CHECKING:
+    from pipelines.assembly import Platform
+    from pipelines.waves.coordinator import Coordinator
 
 WhyOption = Annotated[str, typer.Option("--reason", help="Why; kept in the journal. Required.")]
 
@@ -26,9 +38,12 @@ def rollback(
     model: ModelArgument,
     to: Annotated[int, typer.Option("--to", help="Release; default: the last healthy one.")] = 0,
     reason: ReasonOption = "asked for by a person",
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Send all traffic back to the last healthy release, at any moment. The route goes first.
+
+    A model that went out in waves goes back in every region, or in the one named.
 
     Exit 0: it is back. 3: it could not, and a person is needed.
 
@@ -36,8 +51,9 @@ def rollback(
     """
     from cli.progress import progress
 
-    platform = open_platform()
-    platform.workspace.require_model(model)
+    platform = acting_platform(model, region)
+    if (waves := waves_of(platform, model)) is not None:
+        _send_all_back(waves, platform, model, to, reason, output)
     if to:
         platform.catalog(model).require_release(model, to)
     with telling(platform, model):
@@ -50,6 +66,7 @@ def rollback(
 def abort(
     model: ModelArgument,
     reason: ReasonOption = "asked for by a person",
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Roll back the rollout under way, whoever drives it. Without one, nothing is changed.
@@ -60,8 +77,10 @@ def abort(
     """
     from cli.progress import progress
 
-    platform = open_platform()
-    platform.workspace.require_model(model)
+    platform = acting_platform(model, region)
+    waves = waves_of(platform, model)
+    if waves is not None and waves.state(model).waves is not None:
+        _send_all_back(waves, platform, model, 0, reason, output)
     with telling(platform, model):
         with progress():
             result = platform.controller().abort(model, reason).to_dict()
@@ -72,14 +91,14 @@ def abort(
 def pause(
     model: ModelArgument,
     reason: ReasonOption = "asked for by a person",
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Pause a rollout: the candidate gets no traffic until `sluice resume`, but stays loaded.
 
     Example: sluice pause whisper-grid --reason "waiting for the evening traffic"
     """
-    platform = open_platform()
-    platform.workspace.require_model(model)
+    platform = platform_under_way(acting_platform(model, region), model)
     with telling(platform, model):
         result = platform.controller().request_pause(model, reason).to_dict()
         emit(output, result, lambda: show_result(result))
@@ -87,6 +106,7 @@ def pause(
 
 def resume(
     model: ModelArgument,
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Go on with a paused rollout, or finish what a killed command left.
@@ -95,8 +115,13 @@ def resume(
     """
     from cli.progress import progress
 
-    platform = open_platform()
-    platform.workspace.require_model(model)
+    platform = acting_platform(model, region)
+    if (waves := waves_of(platform, model)) is not None:
+        with telling(platform, model), progress():
+            orphaned = platform.lease_is_orphaned(model)
+            result = waves.resume(model, take_over=orphaned).to_dict()
+        emit(output, result, lambda: show_waves(result))
+        raise typer.Exit(EXIT_CODES[result["outcome"]])
     with telling(platform, model):
         with progress():
             orphaned = platform.lease_is_orphaned(model)
@@ -108,6 +133,7 @@ def resume(
 def skip(
     model: ModelArgument,
     reason: WhyOption = "",
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Go to the rollout's next step without waiting for what is left of this one.
@@ -119,8 +145,7 @@ def skip(
     """
     from cli.progress import progress
 
-    platform = open_platform()
-    platform.workspace.require_model(model)
+    platform = platform_under_way(acting_platform(model, region), model)
     with telling(platform, model):
         with progress():
             orphaned = platform.lease_is_orphaned(model)
@@ -135,6 +160,7 @@ def history(
     everything: Annotated[
         bool, typer.Option("--all", help="Also each effect and observation.")
     ] = False,
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Tell the model's life from the journal, whose hash chain is checked first.
@@ -143,8 +169,7 @@ def history(
     """
     from pipelines.narration import matters
 
-    platform = open_platform()
-    platform.workspace.require_model(model)
+    platform = acting_platform(model, region)
     platform.journal.verify(model)
     entries = platform.journal.read(model)
     if not everything:
@@ -177,3 +202,18 @@ def _clock(at: float) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(at, UTC).strftime("%m-%d %H:%M:%S")
+
+
+def _send_all_back(
+    waves: Coordinator, platform: Platform, model: str, to: int, reason: str, output: Output
+) -> None:
+    """In every region; ends the command. Exit 0: all are back. 3: some are not."""
+    from cli.progress import progress
+    from registry.errors import UserError
+
+    if to:
+        raise UserError("`--to` is of one region; name it with `--region`", where=model)
+    with telling(platform, model), progress():
+        result = waves.rollback(model, reason).to_dict()
+    emit(output, result, lambda: show_waves(result))
+    raise typer.Exit(0 if result["outcome"] == "reverted" and not result["owed"] else 3)

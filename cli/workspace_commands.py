@@ -124,6 +124,7 @@ def up(
     Example: sluice up --ui
     """
     from cli.progress import progress
+    from infra.local.region_stack import up_regions
     from infra.local.stack import up as start
     from pipelines.overview import addresses
     from pipelines.stages import announce
@@ -131,7 +132,8 @@ def up(
     workspace = find_workspace()
     with progress():
         state = start(workspace, ui=ui, progress=announce)
-    found = addresses(state)
+        doors = up_regions(workspace, announce)
+    found = addresses(state) | {f"front door of {name}": door for name, door in doors.items()}
     emit(output, {"addresses": found}, lambda: print_pairs(found.items()))
 
 
@@ -141,9 +143,11 @@ def down(output: OutputOption = Output.TABLE) -> None:
     Example: sluice down
     """
     from cli.progress import progress
+    from infra.local.region_stack import down_regions
     from infra.local.stack import down as stop
 
     with progress():
+        down_regions(find_workspace())
         stop(find_workspace())
     emit(output, {"stopped": True}, lambda: typer.echo("everything is stopped"))
 
@@ -156,13 +160,14 @@ def status(
 
     Example: sluice status --output json
     """
+    from cli.wave_commands import show_regions
     from pipelines.overview import overview
 
     view = overview(find_workspace(), model)
 
     def show() -> None:
         print_pairs([*view["addresses"].items()] or [("engines", "down: run `sluice up`")])
-        if view["models"]:
+        if view["models"] and not (view["regions"] and view["models"][0]["live"] is None):
             print_table(
                 ["model", "live", "variant", "route", "rollout", "revisions"],
                 [
@@ -170,6 +175,7 @@ def status(
                     for row in view["models"]
                 ],
             )
+        show_regions(view["regions"])
         for row in view["serving"]:
             rate = row["cache_hit_rate"]
             cache = "" if rate is None else f", {rate:.1%} of batches from the response cache"
@@ -177,6 +183,8 @@ def status(
             held = f", {row['memory_bytes'] / 1e6:.0f} MB" if row["memory_bytes"] else ""
             typer.echo(f"revision {row['release']}: {row['state']}, on {devices}{held}{cache}")
         for row in view["models"]:
+            if view["waves"]:
+                typer.echo(f"{row['model']}: {view['waves']}")
             if row["rollout_reason"]:
                 typer.echo(f"{row['model']}: {row['rollout_reason']}")
             if row["drift"]["case"]:

@@ -13,8 +13,9 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.stages import announce
@@ -51,8 +52,14 @@ class AnswerStore:
         content = canonical_json(identity)
         key = hashlib.sha256(content).hexdigest()
         folder = root / key[:2] / key
-        if not (folder / _IDENTITY).exists():
-            write_atomic(folder / _IDENTITY, content)
+        identity_file = folder / _IDENTITY
+        try:
+            # When it was used last.
+            os.utime(identity_file)
+        except FileNotFoundError:
+            write_atomic(identity_file, content)
+        except OSError as error:
+            raise disk_error(identity_file, error) from error
         return cls(folder)
 
     def read(self) -> dict[str, Answer]:
@@ -107,6 +114,25 @@ class AnswerStore:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def forget_unused(root: Path, *, since: float) -> int:
+    """Delete the stores below `root` that nobody used since that UTC time; how many there were.
+
+    The identity goes last, so that what a killed sweep left is swept by the next.
+    """
+    forgotten = 0
+    for identity_file in root.glob(f"*/*/{_IDENTITY}"):
+        with suppress(FileNotFoundError):
+            if identity_file.stat().st_mtime < since:
+                for path in identity_file.parent.iterdir():
+                    if path.is_dir():
+                        shutil.rmtree(path, ignore_errors=True)
+                    elif path != identity_file:
+                        path.unlink(missing_ok=True)
+                shutil.rmtree(identity_file.parent, ignore_errors=True)
+                forgotten += 1
+    return forgotten
 
 
 class Progress:

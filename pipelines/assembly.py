@@ -12,7 +12,8 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from registry.errors import PermanentEngineError
+from infra.observability.watching import observe_process
+from registry.errors import PermanentEngineError, UserError
 from registry.files import disk_error
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Platform:
     def __init__(self, workspace: Workspace, *, actor: str = "") -> None:
         self.workspace = workspace
         self._named = actor
+        # For a worker's process, which no command of ours began.
+        observe_process(workspace)
 
     @cached_property
     def identity(self) -> Identity:
@@ -73,9 +76,9 @@ class Platform:
     @cached_property
     def journal(self) -> Journal:
         """The workspace's journal, which writes nothing that the guard does not permit."""
-        from registry.journal import Journal
+        from infra.observability.told_journal import ToldJournal
 
-        return Journal(self.workspace.journal_url, guard=lambda: self.guard)
+        return ToldJournal(self.workspace.journal_url, guard=lambda: self.guard)
 
     @cached_property
     def leases(self) -> Leases:
@@ -86,10 +89,16 @@ class Platform:
 
     @cached_property
     def store(self) -> ContentStore:
-        """Artifacts and variants by digest."""
+        """Artifacts and variants by digest, in a bucket too where one is named."""
         from registry.store import ContentStore
 
-        return ContentStore(self.workspace.store)
+        address = self.workspace.artifacts_address
+        if not address:
+            return ContentStore(self.workspace.store)
+        from infra.bucket_place import open_blobs
+        from registry.remote_store import RemoteStore
+
+        return RemoteStore(self.workspace.store, open_blobs(address))
 
     @cached_property
     def tracking(self) -> Tracking:
@@ -114,14 +123,22 @@ class Platform:
 
     @cached_property
     def fleet(self) -> Fleet:
-        """Triton revisions."""
+        """Triton revisions, on this machine or in a cluster."""
+        if self.workspace.platform == "kubernetes":
+            from infra.kubernetes.fleet import KubernetesFleet
+
+            return KubernetesFleet(self.workspace)
         from infra.local.fleet import LocalFleet
 
         return LocalFleet(self.workspace)
 
     @cached_property
     def router(self) -> Router:
-        """Envoy's routes."""
+        """Envoy's routes, or those of a cluster's gateway."""
+        if self.workspace.platform == "kubernetes":
+            from infra.kubernetes.route_engine import open_router
+
+            return open_router(self.workspace.settings.kubernetes)
         from infra.local.envoy import EnvoyRouter
 
         return EnvoyRouter(self.workspace)
@@ -132,6 +149,12 @@ class Platform:
         from infra.local.envoy_telemetry import EnvoyTelemetry
 
         settings = self.workspace.settings.telemetry
+        if not settings.prometheus and self.workspace.platform == "kubernetes":
+            raise UserError(
+                "only a Prometheus can count what a cluster's gateway saw",
+                where="[telemetry] prometheus",
+                remedy="set its address, and `dialect`",
+            )
         if not settings.prometheus:
             return EnvoyTelemetry(self.workspace)
         from infra.prometheus_telemetry import PrometheusTelemetry
@@ -142,13 +165,14 @@ class Platform:
             selector=settings.selector,
             token=os.environ.get(settings.token_env, "") if settings.token_env else "",
             fresh_s=settings.fresh_s,
+            dialect=settings.dialect,
         )
 
     def catalog(self, model: str) -> Catalog:
         """What the journal knows of the model's artifacts, variants, gates and releases."""
         from registry.catalog import Catalog
 
-        return Catalog.fold(self.journal.read(model))
+        return Catalog.fold(self.journal.read(model, kinds=Catalog.KINDS))
 
     def serving(self, model: str) -> ModelServing:
         """What the journal says of the model's route and rollouts."""

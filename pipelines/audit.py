@@ -55,14 +55,16 @@ def told(entry: Entry) -> str:
 def verify_journals(
     platform: Platform, model: str = "", anchor: Path | None = None
 ) -> list[dict[str, Any]]:
-    """Of each model, whether its chain holds, and what does not (`trouble`, empty when it holds).
+    """Whether the chain of each model holds, and what does not (`trouble`, empty when it holds).
+
+    The workspace's own sequence is one of them.
 
     With `anchor`, also whether the histories still hold what the file names; then a model that has
     no journal any more is told of too. Raises UserError for a model without entries, IntegrityError
     for an anchor that nobody of this workspace signed.
     """
     journal = platform.journal
-    models = journal.models()
+    models = journal.sequences()
     anchors = _anchors(platform, anchor) if anchor else ()
     known = dict.fromkeys([*models, *(name for one in anchors for name in one.heads)])
     if model and model not in known:

@@ -13,6 +13,7 @@ from pipelines.assembly import Platform
 from pipelines.attesting import ATTESTATION, attest_gate
 from pipelines.conversion.kinds import kind_of
 from pipelines.convert import chosen_artifact
+from pipelines.cost import priced
 from pipelines.data import declared_contents, gate_dataset
 from pipelines.drift_reference import NAME as REFERENCE
 from pipelines.evidence import Evidence, keep_evidence
@@ -105,6 +106,7 @@ def _judge(
         performance=found.performance,
         digests=digests | ({REFERENCE: reference.digest} if reference else {}),
     )
+    report = priced(report, platform.workspace)
     return Evidence(
         model,
         candidate,

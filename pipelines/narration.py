@@ -7,6 +7,8 @@ from math import exp
 from typing import TYPE_CHECKING, Any
 
 from canary.decisions import BY_A_PERSON
+from pipelines.waves.telling import EACH_TIME as EACH_TIME_IN_WAVES
+from pipelines.waves.telling import SENTENCES as OF_WAVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,7 +42,7 @@ def matters(entry: Entry) -> bool:
         return entry.body["decision"] != "hold" or _waits(entry.body)
     if entry.kind == "notifications-sent":
         return bool(entry.body["failed"])
-    return entry.kind not in _EACH_TIME
+    return entry.kind not in _EACH_TIME | EACH_TIME_IN_WAVES
 
 
 def _case(body: Mapping[str, Any]) -> str:
@@ -143,12 +145,24 @@ def _waits(body: Mapping[str, Any]) -> bool:
     return bool(body.get("rule") == BY_A_PERSON)
 
 
+def _key_gone(body: Mapping[str, Any]) -> str:
+    what = "vouches for what it signed alone" if "sealed" in body else "counts no more"
+    return f"keys: {body['key'][:12]} {what} (version {body['version']}){_because(body)}"
+
+
+def _caller_added(body: Mapping[str, Any]) -> str:
+    until = datetime.fromtimestamp(body["until"], UTC)
+    what = f"caller {body['caller']} is given token {body['id']}"
+    return f"{what} until {until:%Y-%m-%d}{_because(body)}"
+
+
 def _rollback_requested(body: Mapping[str, Any]) -> str:
     where = "rollback" if body["to"] is None else f"rollback to {body['to']}"
     return f"{where} asked for: {body['reason']}"
 
 
 _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    **OF_WAVES,
     "artifact-registered": _registered,
     "variant-converted": _converted,
     "gate-decided": _gated,
@@ -197,5 +211,20 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "alarm-unmuted": lambda body: f"drift: no longer muted{_because(body)}",
     "alarm-cleared": lambda body: f"{_case(body)} is over{_because(body)}",
     "attribution-decided": _attributed,
+    "key-rotated": lambda body: (
+        f"keys: {body['signing'][:12]} signs (version {body['version']}){_because(body)}"
+    ),
+    "key-retired": _key_gone,
+    "key-revoked": _key_gone,
+    "signatures-renewed": lambda body: (
+        f"keys: {body['count']} things are signed again by {body['signing'][:12]}{_because(body)}"
+    ),
+    "caller-added": _caller_added,
+    "caller-withdrawn": lambda body: (
+        f"token {body['id']} of caller {body['caller']} is refused{_because(body)}"
+    ),
+    "caller-key-rotated": lambda body: (
+        f"callers: key {body['key']} signs new tokens{_because(body)}"
+    ),
     "drift-rollback-requested": lambda body: f"{_case(body)} asks to go back to {body['to']}",
 }

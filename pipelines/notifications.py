@@ -56,6 +56,13 @@ _CALLS = {
     "attribution-decided": "drift-finding",
     "integrity-broken": "integrity-broken",
 }
+_KINDS = {
+    "rollback-requested": "rolling-back",
+    "waves-paused": "paused",
+    "waves-reverting": "rolling-back",
+    "waves-rollback-requested": "rolling-back",
+    "waves-stopped": "halted",
+}
 _ENDS = {"settled": "settled", "rolled-back": "rolled-back", "compared": "compared"}
 
 
@@ -68,11 +75,11 @@ def event_of(entry: Entry) -> str:
         return _DECISIONS.get(body["decision"], "")
     if entry.kind == "phase-entered":
         return _PHASES.get(body["phase"], "")
-    if entry.kind == "rollout-ended":
+    if entry.kind in {"rollout-ended", "waves-ended"}:
         return _ENDS.get(body["outcome"], "")
     if entry.kind in _CALLS:
         return _CALLS[entry.kind] if body.get("calls") else ""
-    return "rolling-back" if entry.kind == "rollback-requested" else ""
+    return _KINDS.get(entry.kind, "")
 
 
 def message(entry: Entry, event: str, rollout: Mapping[str, Any]) -> str:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from canary.phases import Phase
 from infra.local.envoy import PROGRAM as FRONT_DOOR
 from pipelines.assembly import Platform
+from pipelines.waves.overview import region_rows, waves_line
 
 if TYPE_CHECKING:
     from canary.states import Rollout
     from drift.case import DriftState
     from infra.local.stack import StackStatus
+    from pipelines.model_states import ModelState
     from registry.workspace import Workspace
 
 
@@ -22,25 +24,29 @@ def overview(workspace: Workspace, only: str = "") -> dict[str, Any]:
     `only` has no policy file.
     """
     from infra.local.stack import status
+    from pipelines.model_states import read_states
 
     platform = Platform(workspace)
     state = status(workspace)
     if only:
         workspace.require_model(only)
     revisions = [f"{model} {release}" for model, release in state.revisions]
+    warm: dict[str, list[int]] = {}
+    for model, release in state.revisions:
+        warm.setdefault(model, []).append(release)
+    states = read_states(platform.journal, [only] if only else workspace.model_names())
     return {
         "addresses": addresses(state),
         "ready": state.ready,
         "revisions": revisions,
-        "serving": [
-            _revision(workspace, model, release)
-            for model, release in state.revisions
-            if model == only
-        ],
+        "serving": [_revision(platform, only, one) for one in platform.fleet.running(only)]
+        if only
+        else [],
         "models": [
-            _row(platform, model, [r for name, r in state.revisions if name == model])
-            for model in ([only] if only else workspace.model_names())
+            _row(workspace, model, one, warm.get(model, [])) for model, one in states.items()
         ],
+        "regions": region_rows(platform, only) if only else [],
+        "waves": waves_line(platform, only) if only else "",
     }
 
 
@@ -48,12 +54,17 @@ PAGE = "drift.html"
 """Of the last drift check, below its model's reports."""
 
 
-def _revision(workspace: Workspace, model: str, release: int) -> dict[str, Any]:
-    """State, devices that really answer, memory held, and what the response cache did."""
-    from infra.local.fleet import LocalFleet
+def _revision(platform: Platform, model: str, release: int) -> dict[str, Any]:
+    """State, devices that really answer, memory held, and what the response cache did.
 
-    fleet = LocalFleet(workspace)
-    status, cache = fleet.status(model, release), fleet.cache(model, release)
+    What a fleet does not know is empty, 0 or None.
+    """
+    from infra.local.fleet import LocalFleet
+    from infra.local.triton_api import CacheStatistics
+
+    fleet = platform.fleet
+    status = fleet.status(model, release)
+    cache = fleet.cache(model, release) if isinstance(fleet, LocalFleet) else CacheStatistics()
     asked = cache.hits + cache.misses
     return {
         "release": release,
@@ -78,24 +89,20 @@ def addresses(state: StackStatus) -> dict[str, str]:
     return found
 
 
-def _row(platform: Platform, model: str, revisions: list[int]) -> dict[str, Any]:
-    from canary.fold import fold
-    from drift.case import fold as fold_drift
-    from registry.catalog import Catalog
-
-    entries = platform.journal.read(model)
-    serving, catalog = fold(entries, model=model), Catalog.fold(entries)
-    live = catalog.releases.get(serving.live) if serving.live is not None else None
+def _row(
+    workspace: Workspace, model: str, state: ModelState, revisions: list[int]
+) -> dict[str, Any]:
+    serving = state.serving
     rollout = serving.rollout
     return {
         "model": model,
         "live": serving.live,
-        "variant": live.variant if live else None,
+        "variant": state.variants.get(serving.live or 0),
         "route": " ".join(f"{s.release}:{s.weight}%" for s in serving.route or ()),
         "rollout": f"{rollout.candidate} {rollout.phase}" if rollout else None,
         "revisions": " ".join(map(str, sorted(revisions))),
         "rollout_reason": standing(rollout) if rollout else "",
-        "drift": drift_standing(platform.workspace, fold_drift(entries, model=model)),
+        "drift": drift_standing(workspace, state.drift),
     }
 
 

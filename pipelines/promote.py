@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from infra.local.stack import require_up
 from pipelines.approve import require_promotable
 from pipelines.assembly import Platform
 from pipelines.model_config import load_model_config
 from pipelines.notifications import checked_webhook, notifying
 from pipelines.publish import publish_variant
 from pipelines.stages import Stages, announce
+from pipelines.waves.promoting import require_doors, roll_out_in_waves, wait_for_waves
 from registry.errors import ConflictError
 from registry.prefetch import prefetch
 from registry.workspace import Workspace
@@ -41,6 +41,8 @@ def roll_out(
     platform = Platform(Workspace(Path(workspace)), actor=actor)
     plan = load_model_config(platform.workspace, model).rollout
     with notifying(platform, model):
+        if plan.waves:
+            return roll_out_in_waves(platform, model, release, plan, replace=replace, reason=reason)
         controller = platform.controller()
         return controller.promote(model, release, plan, replace=replace, reason=reason).to_dict()
 
@@ -95,11 +97,12 @@ def promote(  # noqa: PLR0913 - a flow's parameters are those of its command
     stages = Stages()
     platform = Platform(Workspace(Path(workspace)), actor=actor)
     require_promotable(platform, model, variant, artifact, release, reason)
-    require_up(platform.workspace)
+    plan = require_doors(platform, model)
     checked_webhook(platform)
     if wait_s:
         with stages.stage("wait"):
-            wait_for_rollout(platform, model, wait_s)
+            wait = wait_for_waves if plan.waves else wait_for_rollout
+            wait(platform, model, wait_s)
     if release:
         record = platform.catalog(model).require_release(model, release).body
     else:

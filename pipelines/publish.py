@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from infra.bucket_place import open_blobs
+from model_repository.bucket_release import keep_release
 from model_repository.golden import GoldenSet
 from model_repository.publishing import publish as publish_release
 from pipelines.assembly import Platform
@@ -20,6 +22,7 @@ from pipelines.model_config import load_model_config
 from pipelines.stages import Stages
 from registry.errors import UserError
 from registry.hash_memory import HashMemory
+from registry.signature import VerifyingKey
 from registry.workspace import Workspace
 from validation.answers import Answer
 
@@ -47,6 +50,15 @@ def write_release(workspace: str, model: str, release: int, gate: dict[str, str]
             batching=config.batching,
             provenance=gate,
             signing_key=platform.signing_key,
+            memory=HashMemory.of_workspace(places),
+        )
+    if address := places.repository_address:
+        keep_release(
+            open_blobs(address),
+            places,
+            model,
+            release,
+            key=VerifyingKey.load(places.keys),
             memory=HashMemory.of_workspace(places),
         )
     return {

@@ -9,6 +9,7 @@ from pipelines.model_config import load_model_config
 from registry.errors import ConflictError, UserError
 
 if TYPE_CHECKING:
+    from canary.plan import RolloutPlan
     from pipelines.assembly import Platform
 
 
@@ -21,7 +22,7 @@ def rehearse_promotion(
     UserError for a release that is live or was not published, or where nothing passed its gate.
     """
     plan = load_model_config(platform.workspace, model).rollout
-    serving = platform.serving(model)
+    serving = _where(platform, plan).serving(model)
     if serving.rollout is not None:
         raise ConflictError(
             f"release {serving.rollout.candidate} is being rolled out ({serving.rollout.phase})",
@@ -31,8 +32,26 @@ def rehearse_promotion(
     chosen = chosen_release(platform, model, variant, artifact, release)
     if chosen["release"] == serving.live:
         raise UserError(f"release {serving.live} is live already", where=model)
-    rehearsal = rehearse(serving, chosen["release"], plan)
-    return {"model": model, **chosen, **rehearsal.to_json()}
+    rehearsal = rehearse(serving, chosen["release"], plan.model_copy(update={"waves": ()}))
+    told = {"model": model, **chosen, **rehearsal.to_json()}
+    if not plan.waves:
+        return told
+    bound = plan.false_rollback_bound(plan.alpha)
+    return told | {"waves": list(plan.waves), "false_rollback_at_most": bound}
+
+
+def _where(platform: Platform, plan: RolloutPlan) -> Platform:
+    """Where it would begin: the first region of the waves, else the workspace itself.
+
+    Raises UserError when the plan names a region that the workspace has not.
+    """
+    if not plan.waves:
+        return platform
+    from pipelines.waves.platforms import RegionPlatform
+    from registry.regions import check_regions
+
+    check_regions(platform.workspace, plan.waves, where="[rollout] waves")
+    return RegionPlatform(platform, plan.waves[0])
 
 
 def chosen_release(

@@ -20,7 +20,7 @@ from prefect.cache_policies import NO_CACHE
 
 from infra.environments.locks import SERVING
 from model_repository.publishing import program_digest
-from pipelines.answer_store import AnswerStore, Keeper, Progress
+from pipelines.answer_store import AnswerStore, Keeper, Progress, forget_unused
 from pipelines.assembly import Platform, require_environment
 from pipelines.conversion.kinds import kind_of
 from pipelines.model_config import ModelConfig, load_model_config
@@ -107,6 +107,7 @@ def score(platform: Platform, model: str, variant_digest: str, dataset: Dataset)
     parts: list[Scored] = []
     if absent:
         require_environment(SERVING)
+        _forget_unused(platform)
         if known:
             announce(f"{len(known)} answers are known: asking for the other {len(absent)}")
         parts = _ask(case, absent)
@@ -119,6 +120,12 @@ def score(platform: Platform, model: str, variant_digest: str, dataset: Dataset)
         load_s=round(sum(part.load_s for part in parts), 3),
         score_s=round(sum(part.score_s for part in parts), 3),
     )
+
+
+def _forget_unused(platform: Platform) -> None:
+    """Before new answers take room, those that nobody wants any more give theirs."""
+    if days := platform.workspace.settings.evaluation.keep_answers_days:
+        forget_unused(platform.workspace.state / ANSWERS, since=time.time() - days * 86_400)
 
 
 def questions(

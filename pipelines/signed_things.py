@@ -20,7 +20,7 @@ from registry.manifest import Manifest
 from registry.pointer import Pointer, sign_pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pipelines.assembly import Platform
@@ -74,19 +74,24 @@ def signed_by(platform: Platform, key: str) -> list[SignedThing]:
     return found
 
 
-def sign_again(platform: Platform) -> list[str]:
+def sign_again(
+    platform: Platform, *, tell: Callable[[list[str]], None] = lambda _: None
+) -> list[str]:
     """Sign by the key that signs now what an earlier one signed that counts no more.
 
-    Returns the names of it. Raises IntegrityError when a journal's chain breaks, before anything
-    is signed.
+    Returns the names of it; `tell` is given them before the first is signed, if there are any.
+    Raises IntegrityError when a journal's chain breaks, before anything is signed.
     """
     key = platform.signing_key
-    again = []
-    for thing in list(signed_things(platform)):
-        if _lost_its_worth(key.verifying_key, thing):
-            write_atomic(thing.path, thing.signed_again(key), mode=0o644)
-            again.append(thing.name)
-    return again
+    things = [
+        thing for thing in signed_things(platform) if _lost_its_worth(key.verifying_key, thing)
+    ]
+    names = [thing.name for thing in things]
+    if names:
+        tell(names)
+    for thing in things:
+        write_atomic(thing.path, thing.signed_again(key), mode=0o644)
+    return names
 
 
 def _lost_its_worth(keys: VerifyingKey, thing: SignedThing) -> bool:

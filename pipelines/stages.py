@@ -1,10 +1,13 @@
-"""Stages of a flow: announced to whoever watches, and timed for the breakdown."""
+"""Stages of a flow: announced to whoever watches, timed for the breakdown, spans of its trace."""
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from registry.spans import current, event, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +29,7 @@ def announce(message: str) -> None:
     """Tell the watchers what happens now, in a few words."""
     for watcher in _watchers:
         watcher(message)
+    event("told", message=message)
 
 
 class Stages:
@@ -41,7 +45,21 @@ class Stages:
             announce(message)
         started = time.perf_counter()
         try:
-            yield
+            with span(name, parent="" if current() else _flow_run(), stage=name):
+                yield
         finally:
             spent = time.perf_counter() - started
             self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 4)
+
+
+def _flow_run() -> str:
+    """Prefect's run as a parent, so that stages of a flow that a worker runs are one trace."""
+    if "prefect.context" not in sys.modules:
+        return ""
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return ""
+    run = context.flow_run.id.hex
+    return f"00-{run}-{run[:16]}-01"

@@ -81,7 +81,7 @@ def take_anchor(journal: Journal, at: float) -> Anchor:
     What is written meanwhile is left to the next one.
     """
     anchor = Anchor(at, journal.heads())
-    for model in journal.models():
+    for model in journal.sequences():
         journal.verify(model)
     anchor.check(journal)
     return anchor

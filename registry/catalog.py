@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from registry.errors import UserError
 
@@ -69,6 +69,15 @@ class ReleaseRecord:
 @dataclass
 class Catalog:
     """Everything made for one model, in the order in which it was made."""
+
+    KINDS: ClassVar = (
+        "artifact-registered",
+        "variant-converted",
+        "gate-decided",
+        "release-reserved",
+        "release-published",
+    )
+    """Of the entries that it takes: a long journal need not be read for it."""
 
     artifacts: dict[str, ArtifactRecord] = field(default_factory=dict)
     variants: list[VariantRecord] = field(default_factory=list)

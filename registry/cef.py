@@ -15,14 +15,21 @@ if TYPE_CHECKING:
 _LOUD: Mapping[str, int] = {
     "alarm-raised": 7,
     "approval-withdrawn": 5,
+    "caller-added": 5,
+    "caller-key-rotated": 6,
+    "caller-withdrawn": 6,
     "drift-rollback-requested": 8,
     "effect-failed": 6,
+    "key-retired": 6,
+    "key-revoked": 9,
+    "key-rotated": 6,
     "release-approved": 5,
     "release-published": 4,
     "rollback-requested": 7,
     "rollout-ended": 4,
     "rollout-started": 5,
     "settle-requested": 6,
+    "signatures-renewed": 6,
     "skip-requested": 6,
 }
 _QUIET_SEVERITY = 3

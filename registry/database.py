@@ -1,47 +1,27 @@
 """The database under the journal and the leases: sqlite here, PostgreSQL in production.
 
 SQLAlchemy Core only: commands such as `sluice status` must start fast. The statements are portable;
-what a dialect needs of its own (how a transaction begins, triggers) stands in this file alone.
+what a dialect needs of its own (how a transaction begins, what ends a wait) stands in this file.
+A file's schema is brought up to date when it is opened; a server's by `sluice journal migrate`.
 """
 
 from __future__ import annotations
 
 import os
+import random
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import (
-    DDL,
-    BigInteger,
-    Column,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    and_,
-    create_engine,
-    event,
-    func,
-    insert,
-    inspect,
-    make_url,
-    select,
-)
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    DisconnectionError,
-    NoSuchModuleError,
-    OperationalError,
-)
-from sqlalchemy.exc import IntegrityError as DuplicateRow
+from sqlalchemy import create_engine, event, insert, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
 
-from registry.errors import EngineError, PermanentEngineError, RetryableEngineError, UserError
-from registry.sqlite_files import BUSY_TIMEOUT_S, connect, create_file, explain
+from registry.database_errors import ConnectionLostError, RacedError, explain
+from registry.errors import UserError
+from registry.schema import bring_up_to_date, require_current
+from registry.sqlite_files import BUSY_TIMEOUT_S, connect, create_file
+from registry.tables import METADATA, REVISION, REVISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,94 +31,40 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-METADATA = MetaData()
-
-ENTRIES = Table(
-    "journal",
-    METADATA,
-    Column("model", String(63), primary_key=True),
-    Column("sequence", Integer, primary_key=True, autoincrement=False),
-    Column("kind", String(63), nullable=False),
-    Column("at", Float(53), nullable=False),
-    Column("actor", String(255), nullable=False),
-    Column("origin", Text, nullable=False),
-    Column("body", Text, nullable=False),
-    Column("previous", String(64), nullable=False),
-    Column("hash", String(64), nullable=False, unique=True),
-)
-
-# What may be written depends on the newest entry of some kinds.
-Index("journal_kinds", ENTRIES.c.model, ENTRIES.c.kind, ENTRIES.c.sequence)
-
-# One row a model: what writers queue for, and what shows that the newest entries were cut off.
-HEADS = Table(
-    "journal_head",
-    METADATA,
-    Column("model", String(63), primary_key=True),
-    Column("sequence", Integer, nullable=False),
-    Column("hash", String(64), nullable=False),
-)
-
-LEASES = Table(
-    "lease",
-    METADATA,
-    Column("model", String(63), primary_key=True),
-    Column("token", BigInteger, nullable=False),
-    Column("holder", String(255), nullable=False),
-    Column("expires_at", Float(53), nullable=False),
-)
-
-# The journal is append-only in the database too; what goes around it breaks the chain of hashes.
-_REFUSAL = "the journal is append-only"
+STATEMENT_S = 60.0
+"""The longest that one statement may take on a server."""
+_SILENT_S = 30
+"""A server that acknowledged nothing for so long counts as gone."""
+_WAITS_S = (0.05, 0.2, 0.5, 1.0, 2.0)
+"""Before each further try, when a connection was lost: a server that restarts takes seconds."""
+_RACES = 5
+"""How often another writer may be first. sqlite locks the file, so there it never happens twice."""
 
 
-def _refuse_changes(dialect: str, *statements: str) -> None:
-    for statement in statements:
-        ddl = DDL(statement)  # type: ignore[no-untyped-call]  # SQLAlchemy has not typed it
-        event.listen(ENTRIES, "after_create", ddl.execute_if(dialect=dialect))
+def open_database(url: str, *, check: bool = True) -> Engine:
+    """Connect to a database whose schema is this version's.
 
-
-for _change in ("UPDATE", "DELETE"):
-    _refuse_changes(
-        "sqlite",
-        f"CREATE TRIGGER journal_refuses_{_change.lower()} BEFORE {_change} ON journal "
-        f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END",
-    )
-_refuse_changes(
-    "postgresql",
-    "CREATE OR REPLACE FUNCTION journal_refuses() RETURNS trigger LANGUAGE plpgsql AS "
-    f"$$ BEGIN RAISE EXCEPTION '{_REFUSAL}'; END $$",
-    "CREATE TRIGGER journal_refuses BEFORE UPDATE OR DELETE OR TRUNCATE ON journal "
-    "FOR EACH STATEMENT EXECUTE FUNCTION journal_refuses()",
-)
-
-
-_ATTEMPTS = 5
-"""sqlite locks the file, so the first goes through; others let two writers make a first row."""
-
-
-class RacedError(RetryableEngineError):
-    """Another writer made the same row first; the same transaction goes through when repeated."""
-
-
-def open_database(url: str) -> Engine:
-    """Connect, and make the tables where they are missing.
-
-    Raises UserError for a URL that names no database, EngineError when it cannot be used. A file
-    that goes away later is not made again.
+    A sqlite file is made where there is none, and brought up to date where it is older; one that
+    goes away later is not made again. Without `check` a server's schema may be any. Raises
+    UserError for a URL that names no database, EngineError when it cannot be used.
     """
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             return _open_sqlite(parsed)
-        engine = create_engine(_bounded(parsed), pool_pre_ping=True)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        # A lost connection is noticed when it is used, and the transaction is made again.
+        engine = create_engine(_bounded(parsed), pool_use_lifo=True)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
+        # What SQLAlchemy says of a URL that it cannot read may hold the password.
+        told = isinstance(error, NoSuchModuleError | ModuleNotFoundError)
+        reason = str(error).splitlines()[0] if told else "the URL cannot be read"
         raise UserError(
-            f"cannot open a database: {str(error).splitlines()[0]}",
+            f"cannot open a database: {reason}",
             where="[journal] url",
             remedy="leave it empty for sqlite, or install the driver it names",
-        ) from error
-    _make_tables(engine)
+        ) from (error if told else None)
+    if check:
+        _require_current(engine)
     return engine
 
 
@@ -153,24 +79,54 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except DBAPIError as error:
-        raise _explain(engine.url, error) from error
+        raise explain(engine.url, error) from error
 
 
 def write(engine: Engine, work: Callable[[Connection], T]) -> T:
-    """What `work` returns, in a transaction; again when another writer made the same row first."""
-    for _ in range(_ATTEMPTS - 1):
+    """What `work` returns, in a transaction; again when another writer was first.
+
+    Also again, within a bound, when the connection was lost. The transaction may have been
+    committed then, so `work` first looks for what it did in an earlier try.
+    """
+    races, waits = 0, list(_WAITS_S)
+    while True:
         try:
             with transaction(engine) as connection:
                 return work(connection)
         except RacedError:
-            continue
-    with transaction(engine) as connection:
-        return work(connection)
+            races += 1
+            if races == _RACES:
+                raise
+        except ConnectionLostError:
+            if not waits:
+                raise
+            # Not all at once: the others lost theirs at the same moment.
+            time.sleep(waits.pop(0) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+
+
+def read(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """What `work` reads from one moment of the database, waiting for no writer."""
+    return write(reader(engine), work)
 
 
 def reader(engine: Engine) -> Engine:
-    """The same database for transactions that only read, which wait for no writer."""
-    return engine.execution_options(sluice_read=True)
+    """The same database for transactions that only read, all from one moment."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(sluice_read=True)
+    return engine.execution_options(
+        isolation_level="REPEATABLE READ", postgresql_readonly=engine.dialect.name == "postgresql"
+    )
+
+
+def if_free(engine: Engine) -> Engine:
+    """The same database for a transaction that rather fails than waits for another (sqlite)."""
+    return engine.execution_options(sluice_only_if_free=True)
+
+
+def unhurried(connection: Connection) -> None:
+    """Let the reader of a long answer take its time; it holds no rows."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 def _open_sqlite(url: URL) -> Engine:
@@ -178,15 +134,35 @@ def _open_sqlite(url: URL) -> Engine:
     if not path or path == ":memory:":
         raise UserError("a journal in memory would be lost", where=str(url), remedy="name a file")
     try:
-        create_file(path, METADATA.create_all)
+        create_file(path, _make_tables)
     except DBAPIError as error:
-        raise _explain(url, error) from error
+        raise explain(url, error) from error
     engine = create_engine(url, creator=lambda: connect(path))
     event.listen(engine, "connect", lambda _, record: record.info.update(opened=_identity(path)))
     event.listen(engine, "checkout", lambda _, record, __: _check_identity(path, record))
     event.listen(engine, "begin", _begin_sqlite)
-    _make_tables(engine)
+    try:
+        bring_up_to_date(engine, lambda: transaction(reader(engine)), lambda: transaction(engine))
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
+
+
+def _make_tables(connection: Connection) -> None:
+    """A new file's, at once: the migrations would take longer and come to the same."""
+    METADATA.create_all(connection)
+    REVISIONS.create(connection)
+    connection.execute(insert(REVISIONS).values(version_num=REVISION))
+
+
+def _require_current(engine: Engine) -> None:
+    try:
+        with transaction(reader(engine)) as connection:
+            require_current(connection, engine.url)
+    except BaseException:
+        engine.dispose()
+        raise
 
 
 def _bounded(url: URL) -> URL:
@@ -198,60 +174,18 @@ def _bounded(url: URL) -> URL:
     if url.get_driver_name() not in {"psycopg", "psycopg2"}:
         return url
     ms = int(BUSY_TIMEOUT_S * 1000)
-    limits = ("lock_timeout", "idle_in_transaction_session_timeout")
+    limits = {
+        "lock_timeout": ms,
+        "idle_in_transaction_session_timeout": ms,
+        "statement_timeout": int(STATEMENT_S * 1000),
+    }
     bounds = {
         "connect_timeout": f"{BUSY_TIMEOUT_S:.0f}",
-        "options": " ".join(f"-c {limit}={ms}" for limit in limits),
+        "keepalives_idle": f"{_SILENT_S}",
+        "tcp_user_timeout": f"{_SILENT_S * 1000}",
+        "options": " ".join(f"-c {limit}={value}" for limit, value in limits.items()),
     }
     return url.update_query_dict({**bounds, **url.query})
-
-
-def _make_tables(engine: Engine) -> None:
-    if _has_tables(engine):
-        return
-    try:
-        write(engine, _create_tables)
-    except EngineError:
-        if not _has_tables(engine):  # else another process made them meanwhile
-            raise
-
-
-def _has_tables(engine: Engine) -> bool:
-    with transaction(reader(engine)) as connection:
-        found = inspect(connection)
-        names = set(found.get_table_names())
-        if ENTRIES.name in names:
-            _refuse_other_layout(engine.url, {one["name"] for one in found.get_columns("journal")})
-        return names >= set(METADATA.tables)
-
-
-def _refuse_other_layout(url: URL, columns: set[str]) -> None:
-    if missing := set(ENTRIES.columns.keys()) - columns:
-        raise PermanentEngineError(
-            f"the journal was written by another version of Sluice: it has no {min(missing)}",
-            where=url.database or str(url),
-            remedy="keep it for its history, and begin a new workspace",
-        )
-
-
-def _create_tables(connection: Connection) -> None:
-    before = inspect(connection).get_table_names()
-    METADATA.create_all(connection)
-    if HEADS.name not in before:
-        _count_heads(connection)
-
-
-def _count_heads(connection: Connection) -> None:
-    """Heads of entries that an earlier layout wrote without any."""
-    newest = (
-        select(ENTRIES.c.model, func.max(ENTRIES.c.sequence).label("sequence"))
-        .group_by(ENTRIES.c.model)
-        .subquery()
-    )
-    rows = select(ENTRIES.c.model, ENTRIES.c.sequence, ENTRIES.c.hash).join(
-        newest, and_(ENTRIES.c.model == newest.c.model, ENTRIES.c.sequence == newest.c.sequence)
-    )
-    connection.execute(insert(HEADS).from_select(["model", "sequence", "hash"], rows))
 
 
 def _identity(path: str) -> tuple[int, ...]:
@@ -274,25 +208,15 @@ def _check_identity(path: str, record: ConnectionPoolEntry) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reads = connection.get_execution_options().get("sluice_read")
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-def _explain(url: URL, error: DBAPIError) -> EngineError:
-    if isinstance(error, DuplicateRow) and _REFUSAL not in str(error.orig):
-        return RacedError("another writer was first", where=_shown(url), remedy="run it again")
-    if url.get_backend_name() == "sqlite" and error.orig is not None:
-        return explain(_shown(url), error.orig)
-    cause = str(error.orig or error).splitlines()[0]
-    if error.connection_invalidated or isinstance(error, OperationalError):
-        return RetryableEngineError(
-            f"the database did not answer: {cause}", where=_shown(url), remedy="run it again"
-        )
-    return PermanentEngineError(f"the database refused: {cause}", where=_shown(url))
-
-
-def _shown(url: URL) -> str:
-    """The file, or the URL without its password."""
-    if url.get_backend_name() == "sqlite" and url.database:
-        return url.database
-    return url.set(query={}).render_as_string(hide_password=True)
+    options = connection.get_execution_options()
+    if options.get("sluice_read"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    if not options.get("sluice_only_if_free"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")

@@ -1,21 +1,28 @@
 """The journal: append-only, one hash-chained sequence a model. State is a fold over it.
 
+One more sequence is the workspace's own: who changed its keys and its callers.
+
 The chain shows an edit, a deletion or a reordering; the head row beside it shows that the newest
 entries were cut off. Whoever may write the database can forge both, from some entry to the end:
 only a copy of a later hash kept elsewhere (`sluice journal anchor`, a backup) tells.
 
 Every writer passes here, so here a guard is asked whether the actor may write the entry.
+
+Appends to one model queue at its head row; those to different models do not wait for each other
+where the database locks rows. An append whose connection was lost is made again, once: the entry
+that it tried is looked for first.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import insert, select, union, update
+from sqlalchemy import and_, func, insert, or_, select, update
 
-from registry.database import ENTRIES, HEADS, LEASES, open_database, reader, transaction, write
+from registry.database import open_database, read, reader, transaction, unhurried, write
 from registry.errors import ConflictError, FencedError
 from registry.journal_entry import (
     GENESIS,
@@ -27,13 +34,20 @@ from registry.journal_entry import (
     entry_of,
     row_of,
 )
+from registry.names import WORKSPACE
+from registry.tables import ENTRIES, HEADS, LEASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection, Row, Select
 
     from registry.lease import Lease
+
+_STREAMED = 500
+"""Rows that are held at a time where a whole history is read."""
+_TOGETHER = 100
+"""Models asked for in one statement."""
 
 __all__ = ["GENESIS", "MAX_BODY_BYTES", "Entry", "Guard", "History", "Journal", "Wanted"]
 
@@ -84,8 +98,7 @@ class Journal:
         """
         if self._guard is not None:
             draft, guard = draft_entry(model, kind, body, actor, at), self._guard()
-            with transaction(reader(self.engine)) as connection:
-                guard.permit(draft, _History(connection, model))
+            read(self.engine, lambda one: guard.permit(draft, _History(one, model)))
 
     def append(
         self,
@@ -107,30 +120,49 @@ class Journal:
         """
         draft = draft_entry(model, kind, body, actor, at)
         guard = None if self._guard is None else self._guard()
+        return write(self.engine, _Append(draft, guard, lease, after))
 
-        def work(connection: Connection) -> Entry:
-            return _append(connection, draft, guard, lease, after)
+    def read(
+        self, model: str, after: int = 0, *, kinds: Collection[str] = (), limit: int | None = None
+    ) -> tuple[Entry, ...]:
+        """Entries of the model with a sequence above `after`, in order; of the `kinds`, if any.
 
-        return write(self.engine, work)
-
-    def read(self, model: str, after: int = 0) -> tuple[Entry, ...]:
-        """Entries of the model with a sequence above `after`, in order.
-
-        Raises IntegrityError for one whose body cannot be read; `verify` checks the chain.
+        With `limit`, the first so many. Raises IntegrityError for one whose body cannot be read;
+        `verify` checks the chain.
         """
         query = (
             select(ENTRIES)
             .where(ENTRIES.c.model == model, ENTRIES.c.sequence > after)
             .order_by(ENTRIES.c.sequence)
+            .limit(limit)
         )
-        with transaction(reader(self.engine)) as connection:
-            return tuple(entry_of(row) for row in connection.execute(query))
+        if kinds:
+            query = query.where(ENTRIES.c.kind.in_(kinds))
+        return read(self.engine, lambda one: tuple(map(entry_of, one.execute(query))))
+
+    def read_after(self, marks: Mapping[str, int]) -> Iterator[tuple[str, list[Entry]]]:
+        """For each model of `marks`, in their order: its entries above that sequence, in order."""
+        names = list(marks)
+        for begin in range(0, len(names), _TOGETHER):
+            some = names[begin : begin + _TOGETHER]
+            wanted = [and_(ENTRIES.c.model == m, ENTRIES.c.sequence > marks[m]) for m in some]
+            query = select(ENTRIES).where(or_(*wanted)).order_by(ENTRIES.c.sequence)
+            found: dict[str, list[Entry]] = {model: [] for model in some}
+            for row in read(self.engine, partial(_rows, query)):
+                found[row.model].append(entry_of(row))
+            yield from found.items()
 
     def models(self) -> tuple[str, ...]:
         """Names of all models that have, or once had, an entry, sorted."""
-        query = union(select(ENTRIES.c.model), select(HEADS.c.model)).order_by("model")
-        with transaction(reader(self.engine)) as connection:
-            return tuple(connection.scalars(query))
+        return tuple(name for name in self.sequences() if name != WORKSPACE)
+
+    def sequences(self) -> tuple[str, ...]:
+        """As `models`, and the workspace's own sequence where it has an entry."""
+
+        def work(connection: Connection) -> set[str]:
+            return {*connection.scalars(_models()), *connection.scalars(select(HEADS.c.model))}
+
+        return tuple(sorted(read(self.engine, work), key=str))
 
     def search(self, wanted: Wanted) -> Iterator[Entry]:
         """Entries of all models that are `wanted`, by time, then model and sequence.
@@ -138,41 +170,50 @@ class Journal:
         They are streamed from one transaction: what is written meanwhile is not among them.
         """
         query = _query(wanted).order_by(ENTRIES.c.at, ENTRIES.c.model, ENTRIES.c.sequence)
-        engine = reader(self.engine).execution_options(yield_per=500)
-        with transaction(engine) as connection:
-            for row in connection.execute(query):
-                yield entry_of(row)
+        streamed = query.execution_options(yield_per=_STREAMED)
+        with transaction(reader(self.engine)) as connection:
+            unhurried(connection)
+            with connection.execute(streamed) as rows:
+                for row in rows:
+                    yield entry_of(row)
 
     def heads(self) -> dict[str, tuple[int, str]]:
         """Sequence and hash of each model's newest entry, as the database says; unchecked."""
-        with transaction(reader(self.engine)) as connection:
-            rows = connection.execute(select(HEADS).order_by(HEADS.c.model)).all()
-        return {row.model: (row.sequence, row.hash) for row in rows}
+        rows = read(self.engine, lambda one: one.execute(select(HEADS)).all())
+        heads = {row.model: (row.sequence, row.hash) for row in rows}
+        return {model: heads[model] for model in sorted(heads, key=str)}
 
     def verify(self, model: str) -> int:
         """Check the chain; how many entries it has.
 
         Raises IntegrityError that names the first entry that does not fit.
         """
-        with transaction(reader(self.engine)) as connection:
-            rows = connection.execute(
-                select(ENTRIES).where(ENTRIES.c.model == model).order_by(ENTRIES.c.sequence)
-            ).all()
+        query = select(ENTRIES).where(ENTRIES.c.model == model).order_by(ENTRIES.c.sequence)
+        streamed = query.execution_options(yield_per=_STREAMED)
+
+        def work(connection: Connection) -> tuple[int, str, tuple[Any, str]]:
             head = connection.execute(select(HEADS).where(HEADS.c.model == model)).one_or_none()
-        previous = GENESIS
-        for expected, row in enumerate(rows, start=1):
-            check_row(row, expected, previous)
-            previous = row.hash
-        told = (head.sequence, head.hash) if head else (0, GENESIS)
-        if told != (len(rows), previous):
-            if isinstance(told[0], int) and told[0] > len(rows):
-                raise broken(model, len(rows) + 1, "is missing")
-            raise broken(model, len(rows), "is not the one that was written last")
-        return len(rows)
+            count, previous = 0, GENESIS
+            with connection.execute(streamed) as rows:
+                for count, row in enumerate(rows, start=1):
+                    check_row(row, count, previous)
+                    previous = row.hash
+            return count, previous, (head.sequence, head.hash) if head else (0, GENESIS)
+
+        count, newest, told = read(self.engine, work)
+        if told != (count, newest):
+            if isinstance(told[0], int) and told[0] > count:
+                raise broken(model, count + 1, "is missing")
+            raise broken(model, count, "is not the one that was written last")
+        return count
 
     def close(self) -> None:
         """Close the connections."""
         self.engine.dispose()
+
+
+def _rows(query: Select[Any], connection: Connection) -> Sequence[Row[Any]]:
+    return connection.execute(query).all()
 
 
 class _History:
@@ -207,32 +248,52 @@ def check_lease(connection: Connection, lease: Lease, at: float) -> None:
         raise FencedError("the lease is over", where=lease.model)
 
 
-def _append(
-    connection: Connection,
-    draft: Entry,
-    guard: Guard | None,
-    lease: Lease | None,
-    after: int | None,
-) -> Entry:
-    sequence, previous = _lock_head(connection, draft.model)
-    if after is not None and sequence != after:
-        raise ConflictError("somebody wrote to the journal meanwhile", where=draft.model)
-    if lease is not None:
-        if lease.model != draft.model:
-            raise FencedError(f"the lease is for {lease.model}", where=draft.model)
-        check_lease(connection, lease, draft.at)
-    origin = dict(draft.origin)
-    if guard is not None:
-        origin |= guard.permit(draft, _History(connection, draft.model))
-    entry = replace(draft, sequence=sequence + 1, previous=previous, origin=origin)
-    entry = replace(entry, hash=entry.computed_hash())
-    connection.execute(insert(ENTRIES).values(row_of(entry)))
-    connection.execute(
-        update(HEADS)
-        .where(HEADS.c.model == entry.model)
-        .values(sequence=entry.sequence, hash=entry.hash)
+class _Append:
+    """One append, which may be tried again when it is not known what came of it."""
+
+    def __init__(
+        self, draft: Entry, guard: Guard | None, lease: Lease | None, after: int | None
+    ) -> None:
+        self._draft = draft
+        self._guard = guard
+        self._lease = lease
+        self._after = after
+        self._tried: Entry | None = None
+
+    def __call__(self, connection: Connection) -> Entry:
+        sequence, previous = _lock_head(connection, self._draft.model)
+        # The lock is had when an earlier try of this append is over, whatever came of it.
+        if self._tried is not None and _is_written(connection, self._tried):
+            return self._tried
+        entry = self._tried = self._next(connection, sequence, previous)
+        connection.execute(insert(ENTRIES).values(row_of(entry)))
+        connection.execute(
+            update(HEADS)
+            .where(HEADS.c.model == entry.model)
+            .values(sequence=entry.sequence, hash=entry.hash)
+        )
+        return entry
+
+    def _next(self, connection: Connection, sequence: int, previous: str) -> Entry:
+        draft, lease = self._draft, self._lease
+        if self._after is not None and sequence != self._after:
+            raise ConflictError("somebody wrote to the journal meanwhile", where=draft.model)
+        if lease is not None:
+            if lease.model != draft.model:
+                raise FencedError(f"the lease is for {lease.model}", where=draft.model)
+            check_lease(connection, lease, draft.at)
+        origin = dict(draft.origin)
+        if self._guard is not None:
+            origin |= self._guard.permit(draft, _History(connection, draft.model))
+        entry = replace(draft, sequence=sequence + 1, previous=previous, origin=origin)
+        return replace(entry, hash=entry.computed_hash())
+
+
+def _is_written(connection: Connection, entry: Entry) -> bool:
+    query = select(ENTRIES.c.hash).where(
+        ENTRIES.c.model == entry.model, ENTRIES.c.sequence == entry.sequence
     )
-    return entry
+    return bool(connection.scalar(query) == entry.hash)
 
 
 def _lock_head(connection: Connection, model: str) -> tuple[int, str]:
@@ -243,6 +304,14 @@ def _lock_head(connection: Connection, model: str) -> tuple[int, str]:
         return row.sequence, row.hash
     connection.execute(insert(HEADS).values(model=model, sequence=0, hash=GENESIS))
     return 0, GENESIS
+
+
+def _models() -> Select[str]:
+    """Every model that has an entry, by one look into the index for each and not by every row."""
+    names = select(func.min(ENTRIES.c.model).label("model")).cte("names", recursive=True)
+    following = select(func.min(ENTRIES.c.model)).where(ENTRIES.c.model > names.c.model)
+    names = names.union_all(select(following.scalar_subquery()).where(names.c.model.is_not(None)))
+    return select(names.c.model).where(names.c.model.is_not(None))
 
 
 def _query(wanted: Wanted) -> Select[Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.errors import IntegrityError, UserError
 from registry.files import canonical_json
-from registry.names import check_name
+from registry.names import check_sequence
 from registry.origin import process_origin
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _KIND = re.compile(r"[a-z][a-z-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One fact about one model. `at` is in seconds since the epoch, UTC.
+    """One fact about one model, or the workspace. `at` is in seconds since the epoch, UTC.
 
     `origin` says where it was written: `host`, `process`, `run` in a CI job, `known_by` (how the
     actor is known) and, where others' work is gone on with, `for`.
@@ -66,7 +66,7 @@ class Entry:
 
 def draft_entry(model: str, kind: str, body: Mapping[str, Any], actor: str, at: float) -> Entry:
     """The entry before it has a place in the chain. Raises UserError for what JSON cannot say."""
-    check_name(model)
+    check_sequence(model)
     if not _KIND.fullmatch(kind):
         raise UserError(f"{kind!r} is not a kind of entry", where=model)
     if not actor or len(actor) > 255 or not actor.isprintable():

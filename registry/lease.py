@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
-from registry.database import LEASES, reader, transaction, write
+from registry.database import read, write
 from registry.errors import LeaseHeldError
 from registry.journal import check_lease
 from registry.names import check_name
+from registry.tables import LEASES
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, Select
@@ -46,8 +47,7 @@ class Leases:
     def current(self, model: str) -> Lease | None:
         """The newest lease of the model, over or not; None when there never was one."""
         # A look waits for no writer.
-        with transaction(reader(self._engine)) as connection:
-            row = connection.execute(_newest(model)).one_or_none()
+        row = read(self._engine, lambda one: one.execute(_newest(model)).one_or_none())
         return None if row is None else Lease(row.model, row.holder, row.token, row.expires_at)
 
     def acquire(self, model: str, holder: str, *, now: float, ttl_s: float) -> Lease:
@@ -57,46 +57,56 @@ class Leases:
         last counts as over. Its holder, should it live, is fenced off.
         """
         _check_times(now, ttl_s)
+        tried: list[Lease] = []
 
         def work(connection: Connection) -> Lease:
             row = _current(connection, model)
+            if _is_ours(row, tried):
+                return tried[-1]
             if row is not None and now < row.expires_at <= now + LONGEST_TTL_S:
                 raise LeaseHeldError(
                     f"{row.holder} is acting on it for another {row.expires_at - now:.0f} s",
                     where=model,
                     remedy="wait, or `sluice rollback`, which takes over",
                 )
-            return _grant(connection, row, model, holder, now + ttl_s)
+            return _grant(connection, row, Lease(model, holder, 1, now + ttl_s), tried)
 
         return write(self._engine, work)
 
     def take_over(self, model: str, holder: str, *, now: float, ttl_s: float) -> Lease:
         """A new lease, whoever holds the old one: a rollback is never blocked."""
         _check_times(now, ttl_s)
+        tried: list[Lease] = []
 
         def work(connection: Connection) -> Lease:
-            return _grant(connection, _current(connection, model), model, holder, now + ttl_s)
+            row = _current(connection, model)
+            if _is_ours(row, tried):
+                return tried[-1]
+            return _grant(connection, row, Lease(model, holder, 1, now + ttl_s), tried)
 
         return write(self._engine, work)
 
     def renew(self, lease: Lease, *, now: float, ttl_s: float) -> Lease:
         """The same lease for longer. Raises FencedError when it is over or not the newest."""
         _check_times(now, ttl_s)
-        with transaction(self._engine) as connection:
+
+        def work(connection: Connection) -> None:
             check_lease(connection, lease, now)
             connection.execute(
                 update(LEASES).where(LEASES.c.model == lease.model).values(expires_at=now + ttl_s)
             )
+
+        write(self._engine, work)
         return replace(lease, expires_at=now + ttl_s)
 
     def release(self, lease: Lease) -> None:
         """End the lease now, if it is still the newest. The token is never used again."""
-        with transaction(self._engine) as connection:
-            connection.execute(
-                update(LEASES)
-                .where(LEASES.c.model == lease.model, LEASES.c.token == lease.token)
-                .values(expires_at=0.0)
-            )
+        ended = (
+            update(LEASES)
+            .where(LEASES.c.model == lease.model, LEASES.c.token == lease.token)
+            .values(expires_at=0.0)
+        )
+        write(self._engine, lambda one: one.execute(ended))
 
 
 def _check_times(now: float, ttl_s: float) -> None:
@@ -114,22 +124,25 @@ def _current(connection: Connection, model: str) -> Row[str, int, str, float] | 
     return connection.execute(_newest(model).with_for_update()).one_or_none()
 
 
+def _is_ours(row: Row[str, int, str, float] | None, tried: list[Lease]) -> bool:
+    """Whether a try whose connection was lost gave the lease out after all."""
+    if row is None or not tried:
+        return False
+    return Lease(row.model, row.holder, row.token, row.expires_at) == tried[-1]
+
+
 def _grant(
     connection: Connection,
     row: Row[str, int, str, float] | None,
-    model: str,
-    holder: str,
-    expires_at: float,
+    lease: Lease,
+    tried: list[Lease],
 ) -> Lease:
+    """Write down `lease`, with the token after the newest one's; `tried` gets it first."""
+    lease = lease if row is None else replace(lease, token=int(row.token) + 1)
+    tried.append(lease)
+    values = {"token": lease.token, "holder": lease.holder, "expires_at": lease.expires_at}
     if row is None:
-        connection.execute(
-            insert(LEASES).values(model=model, token=1, holder=holder, expires_at=expires_at)
-        )
-        return Lease(model, holder, 1, expires_at)
-    token = int(row.token) + 1
-    connection.execute(
-        update(LEASES)
-        .where(LEASES.c.model == model)
-        .values(token=token, holder=holder, expires_at=expires_at)
-    )
-    return Lease(model, holder, token, expires_at)
+        connection.execute(insert(LEASES).values(model=lease.model, **values))
+    else:
+        connection.execute(update(LEASES).where(LEASES.c.model == lease.model).values(values))
+    return lease

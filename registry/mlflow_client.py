@@ -1,12 +1,14 @@
 """Opening MLflow quietly and in bounded time, and its errors as ours.
 
-Kept apart from `tracking.py`, which says what is recorded there.
+Kept apart from `tracking.py`, which says what is recorded there. Who we are to a server is told by
+MLflow's own variables, which its client reads; no message here holds what they hold.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,14 +37,23 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
 _USERS_FAULT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+_REFUSED = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _RETRYABLE = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 
 
 def open_client(uri: str) -> MlflowClient:
     """A client of the tracking server or sqlite file at `uri`; a new file gets its tables.
 
-    Raises EngineError when the file cannot be used.
+    Raises EngineError when the file cannot be used, UserError for a server's address with a
+    password in it, which logs of MLflow and Prefect would keep.
     """
+    if uri.startswith(("http://", "https://")) and _CREDENTIALS.search(uri):
+        raise UserError(
+            "the address of MLflow holds a name or a password",
+            where="[tracking] uri",
+            remedy="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead",
+        )
     silence()
     prefetched()
     for name, value in _SETTINGS.items():
@@ -97,7 +108,7 @@ def explained(uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    where = f"MLflow at {uri}"
+    where = f"MLflow at {_CREDENTIALS.sub('***', uri)}"
     try:
         yield
     except MlflowException as error:
@@ -105,7 +116,11 @@ def explained(uri: str) -> Iterator[None]:
     except SQLAlchemyError as error:
         raise PermanentEngineError(_first_line(error), where=where) from error
     except OSError as error:
-        what = f"cannot read or write its files: {error.strerror or error}"
+        # Files go through `requests`, whose errors are of the disk's kind.
+        status = getattr(getattr(error, "response", None), "status_code", 0)
+        if status in _REFUSED.values():
+            raise _refused(status, where) from error
+        what = f"cannot read or write its files: {error.strerror or _first_line(error)}"
         raise PermanentEngineError(what, where=where) from error
 
 
@@ -113,6 +128,8 @@ def _explain(
     error: MlflowException, where: str
 ) -> UserError | RetryableEngineError | PermanentEngineError:
     line = _first_line(error)
+    if error.error_code in _REFUSED:
+        return _refused(_REFUSED[error.error_code], where)
     if error.error_code in _USERS_FAULT:
         return UserError(line, where=where)
     # A server that does not answer has no code of its own.
@@ -121,8 +138,26 @@ def _explain(
     return PermanentEngineError(line, where=where)
 
 
+def _refused(status: int, where: str) -> UserError:
+    """What an MLflow with users says to somebody it does not know, or who may not do that."""
+    if status == 401:
+        return UserError(
+            "does not let this name and password in",
+            where=where,
+            remedy="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+            "MLFLOW_TRACKING_TOKEN for a server that takes tokens",
+        )
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME") or "this user"
+    return UserError(
+        f"{user} may not do this there",
+        where=where,
+        remedy="ask an admin of that MLflow for EDIT on the model and its experiment",
+    )
+
+
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    line = str(error).strip().partition("\n")[0]
+    return _CREDENTIALS.sub("***", line) or type(error).__name__
 
 
 def _check_sqlite(path: Path) -> None:

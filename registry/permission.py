@@ -12,6 +12,7 @@ from registry.access import ALWAYS, GOES_ON, UNSTATED, Action, action_of
 from registry.approvals import KINDS as APPROVAL_KINDS
 from registry.approvals import approvals_of
 from registry.errors import UserError
+from registry.names import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +22,20 @@ if TYPE_CHECKING:
     from registry.journal import History
     from registry.journal_entry import Entry
 
-_BEGINNINGS = ("rollout-started", "rollback-requested", "settle-requested", "resume-requested")
+_BEGINNINGS = (
+    "rollout-started",
+    "rollback-requested",
+    "settle-requested",
+    "resume-requested",
+    "waves-started",
+    "waves-rollback-requested",
+    "waves-resume-requested",
+)
 """What a controller goes on with."""
 
-_WITH_A_REASON = frozenset({"rollout-started", "rollback-requested", "release-approved"})
+_WITH_A_REASON = frozenset(
+    {"rollout-started", "rollback-requested", "release-approved", "waves-rollback-requested"}
+)
 
 
 def behalf_of(draft: Entry, who: Identity, policy: AccessPolicy, history: History) -> str:
@@ -45,7 +56,7 @@ def behalf_of(draft: Entry, who: Identity, policy: AccessPolicy, history: Histor
         # Going to a release that never had all traffic is going forward.
         action = Action.PROMOTE
     if action is not None:
-        policy.require(who, action, draft.model)
+        policy.require(who, action, "*" if draft.model == WORKSPACE else draft.model)
     _require_the_rest(draft, policy, action, history)
     return ""
 

@@ -1,7 +1,8 @@
 """Changes to the keys of a workspace: a new one signs, an old one is retired, a stolen one revoked.
 
 Each change is one more version of the chain, written before anything else follows from it, so a
-crash leaves the old keys or the new ones.
+crash leaves the old keys or the new ones. `tell` is given the version that is about to be written;
+when it raises, nothing has changed.
 """
 
 from __future__ import annotations
@@ -26,14 +27,27 @@ from registry.signature import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from registry.root import Root
 
+    Tell = Callable[[Root], None]
+
+
+def nobody(_: Root) -> None:
+    """For who has nobody to tell of a change."""
+
 
 def rotate(
-    folder: Path, *, actor: str, reason: str, at: float, days: int = VALID_DAYS, revoke: str = ""
+    folder: Path,
+    *,
+    actor: str,
+    reason: str,
+    at: float,
+    days: int = VALID_DAYS,
+    revoke: str = "",
+    tell: Tell = nobody,
 ) -> Root:
     """Make a new key that signs from now on; the old one stays trusted until it is retired.
 
@@ -45,7 +59,6 @@ def rotate(
         keys = {**old.chain.newest.keys, new.public.id: TrustedKey(new.public)}
         if revoke:
             keys[revoke] = _revoked(keys[revoke])
-        write_atomic(folder / NEXT_FILE, new.to_pem(passphrase_of_environment()), mode=0o600)
         root = old.chain.newest.successor(
             keys,
             signing=new.public.id,
@@ -54,6 +67,8 @@ def rotate(
             actor=actor,
             reason=reason,
         ).signed_by(old.private, new)
+        tell(root)
+        write_atomic(folder / NEXT_FILE, new.to_pem(passphrase_of_environment()), mode=0o600)
         write_atomic(folder / ROOT_FILE, old.chain.extended(root).to_json())
         (folder / NEXT_FILE).replace(folder / PRIVATE_FILE)
         write_public(folder, new.public)
@@ -61,7 +76,14 @@ def rotate(
 
 
 def retire(
-    folder: Path, prefix: str, *, signed: Iterable[bytes], actor: str, reason: str, at: float
+    folder: Path,
+    prefix: str,
+    *,
+    signed: Iterable[bytes],
+    actor: str,
+    reason: str,
+    at: float,
+    tell: Tell = nobody,
 ) -> Root:
     """End the trust in an old key, except for `signed`: what it signed and the journal knows.
 
@@ -78,10 +100,13 @@ def retire(
         if key.state is not State.TRUSTED:
             raise UserError(f"key {name[:12]} is {key.state} already")
         retired = replace(key, state=State.RETIRED, sealed=sealed_by(signed))
-        return _write(folder, current, {name: retired}, actor=actor, reason=reason, at=at)
+        root = _successor(current, {name: retired}, actor=actor, reason=reason, at=at)
+        return _write(folder, current, root, tell)
 
 
-def revoke(folder: Path, prefix: str, *, actor: str, reason: str, at: float) -> Root:
+def revoke(
+    folder: Path, prefix: str, *, actor: str, reason: str, at: float, tell: Tell = nobody
+) -> Root:
     """Let nothing count that the key signed. When it signs now, a new one takes its place.
 
     Raises UserError for a key that is not known or revoked already.
@@ -92,9 +117,10 @@ def revoke(folder: Path, prefix: str, *, actor: str, reason: str, at: float) -> 
     if key.state is State.REVOKED:
         raise UserError(f"key {name[:12]} is revoked already")
     if name == current.id:
-        return rotate(folder, actor=actor, reason=reason, at=at, revoke=name)
+        return rotate(folder, actor=actor, reason=reason, at=at, revoke=name, tell=tell)
     with _changing(folder) as current:
-        return _write(folder, current, {name: _revoked(key)}, actor=actor, reason=reason, at=at)
+        root = _successor(current, {name: _revoked(key)}, actor=actor, reason=reason, at=at)
+        return _write(folder, current, root, tell)
 
 
 def find_key(root: Root, prefix: str) -> str:
@@ -120,8 +146,7 @@ def _revoked(key: TrustedKey) -> TrustedKey:
     return replace(key, state=State.REVOKED, sealed=frozenset())
 
 
-def _write(
-    folder: Path,
+def _successor(
     current: SigningKey,
     changed: Mapping[str, TrustedKey],
     *,
@@ -130,7 +155,7 @@ def _write(
     at: float,
 ) -> Root:
     newest = current.chain.newest
-    root = newest.successor(
+    return newest.successor(
         {**newest.keys, **changed},
         signing=newest.signing,
         at=at,
@@ -138,5 +163,9 @@ def _write(
         actor=actor,
         reason=reason,
     ).signed_by(current.private)
+
+
+def _write(folder: Path, current: SigningKey, root: Root, tell: Tell) -> Root:
+    tell(root)
     write_atomic(folder / ROOT_FILE, current.chain.extended(root).to_json())
     return root

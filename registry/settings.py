@@ -14,6 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from registry.errors import UserError
+from registry.kubernetes_settings import KubernetesSection
+from registry.names import check_name
+from registry.observability_settings import LogsSection, PricesSection, TracingSection
+from registry.region_settings import RegionSection
 from registry.toml_files import load_toml
 
 if TYPE_CHECKING:
@@ -24,10 +28,12 @@ _DELIMITER = "__"
 
 
 class ServingSection(BaseModel):
-    """`[serving]`: where Envoy's front door listens."""
+    """`[serving]`: which engines serve, and where Envoy's front door listens on this machine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    platform: Literal["local", "kubernetes"] = "local"
+    """`kubernetes`: revisions and routes stand in the cluster that `[kubernetes]` names."""
     host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=0, ge=0, le=65535)
     """0: a free one, chosen when serving starts and kept."""
@@ -60,6 +66,17 @@ class JournalSection(BaseModel):
     url: str = ""
 
 
+class StoreSection(BaseModel):
+    """`[store]`: buckets behind the workspace's own folders, which stay as their cache."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    artifacts: str = Field(default="", pattern=r"^(s3://\S+|/.*)?$")
+    """Of artifacts and variants: `s3://bucket/prefix`, or an absolute folder that is shared."""
+    repository: str = Field(default="", pattern=r"^(s3://\S+|/.*)?$")
+    """Where each published release is brought to, for those who serve elsewhere."""
+
+
 class TrackingSection(BaseModel):
     """`[tracking]`: an MLflow tracking URI; empty means sqlite inside the workspace."""
 
@@ -81,6 +98,8 @@ class TelemetrySection(BaseModel):
     """The environment variable with the bearer token that Prometheus asks for."""
     fresh_s: float = Field(default=60.0, gt=0, le=600)
     """How long a look waits for a scrape that began after it."""
+    dialect: Literal["sluice", "envoy-gateway", "istio"] = "sluice"
+    """Whose counters they are: this control plane's Envoy, Envoy Gateway's or Istio's."""
 
 
 class RecordsSection(BaseModel):
@@ -103,6 +122,8 @@ class EvaluationSection(BaseModel):
     """Parts of the set that are scored at a time, each by a private revision of its own."""
     runner: Literal["local", "dask"] = "local"
     """Where they run: threads of this process, or processes of a Dask cluster of this machine."""
+    keep_answers_days: int = Field(default=90, ge=0, le=36_500)
+    """Stored answers that no gate used for so long are deleted; 0: they are kept."""
 
 
 class KeylessSigner(BaseModel):
@@ -232,9 +253,45 @@ class WorkspaceSettings(BaseSettings):
     records: RecordsSection = RecordsSection()
     serving: ServingSection = ServingSection()
     journal: JournalSection = JournalSection()
+    kubernetes: KubernetesSection = KubernetesSection()
+    logs: LogsSection = LogsSection()
+    prices: PricesSection = PricesSection()
+    regions: dict[str, RegionSection] = {}
+    store: StoreSection = StoreSection()
     telemetry: TelemetrySection = TelemetrySection()
+    tracing: TracingSection = TracingSection()
     tracking: TrackingSection = TrackingSection()
     trust: TrustSection = TrustSection()
+
+    @field_validator("regions")
+    @classmethod
+    def _names_are_legal(cls, value: dict[str, RegionSection]) -> dict[str, RegionSection]:
+        for name in value:
+            try:
+                check_name(name, what="region name")
+            except UserError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @model_validator(mode="after")
+    def _regions_fit(self) -> Self:
+        for name in self.regions:
+            self.of_region(name)
+        return self
+
+    def of_region(self, name: str) -> WorkspaceSettings:
+        """These settings as they are in region `name`; ValueError for what is not allowed there."""
+        region = self.regions[name]
+        own = {
+            "serving": self.serving.model_copy(update={"port": region.port}),
+            "kubernetes": KubernetesSection.model_validate(
+                self.kubernetes.model_dump() | dict(region.kubernetes)
+            ),
+            "telemetry": TelemetrySection.model_validate(
+                self.telemetry.model_dump() | dict(region.telemetry)
+            ),
+        }
+        return self.model_copy(update=own)
 
     @classmethod
     def settings_customise_sources(

@@ -57,7 +57,7 @@ class ContentStore:
         except OSError as error:
             raise disk_error(self._blobs, error) from error
         manifest = Manifest.of_entries(files)
-        if not self.has(manifest.digest):
+        if not self._is_here(manifest.digest):
             self.keep_manifest(manifest)
         return manifest
 
@@ -74,8 +74,11 @@ class ContentStore:
 
     def has(self, digest: str) -> bool:
         """Whether a manifest with this digest and all its blobs are there."""
+        return self._is_here(digest)
+
+    def _is_here(self, digest: str) -> bool:
         try:
-            manifest = self.manifest(digest)
+            manifest = self._read_manifest(digest)
         except (IntegrityError, UserError):
             return False
         # For a folder that is closed to us, pathlib raises.
@@ -83,6 +86,9 @@ class ContentStore:
 
     def manifest(self, digest: str) -> Manifest:
         """The manifest. Raises IntegrityError when it is missing or changed."""
+        return self._read_manifest(digest)
+
+    def _read_manifest(self, digest: str) -> Manifest:
         try:
             content = self.manifest_path(digest).read_bytes()
         except OSError as error:

@@ -65,6 +65,32 @@ class Workspace:
         return self._plain("tracking", "uri") or f"sqlite:///{self.mlflow / 'mlflow.db'}"
 
     @property
+    def tracing_endpoint(self) -> str:
+        """Base address of the OpenTelemetry collector; empty: spans go nowhere."""
+        return self._plain("tracing", "endpoint")
+
+    @property
+    def log_format(self) -> str:
+        """`json`, or anything else for words."""
+        return self._plain("logs", "format")
+
+    @property
+    def platform(self) -> str:
+        """Which engines serve: `local` or `kubernetes`. Raises UserError for anything else."""
+        named = self._plain("serving", "platform") or "local"
+        return named if named == "local" else self.settings.serving.platform
+
+    @property
+    def artifacts_address(self) -> str:
+        """The place behind the store, empty without one."""
+        return self._plain("store", "artifacts")
+
+    @property
+    def repository_address(self) -> str:
+        """The place that releases are brought to, empty without one."""
+        return self._plain("store", "repository")
+
+    @property
     def state(self) -> Path:
         """`.sluice`, above all the folders below."""
         return self.root / ".sluice"

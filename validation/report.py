@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from validation.cost import cost_in, cost_words
 from validation.evidence import Check, GateReport
 from validation.report_advice import next_steps, reasons
 from validation.report_numbers import interval, of_check
@@ -50,6 +51,7 @@ def markdown_summary(report: GateReport, *, model: str = "", variant: str = "") 
         _checks(report.checks),
         _bullets(f"{verdict}: {why}" for verdict, why in reasons(report.checks)),
         _worst(report),
+        _cost(report),
         _origin(report),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -90,6 +92,11 @@ def _worst(report: GateReport) -> str:
         ),
     )
     return f"## Most errors\n\n{table}"
+
+
+def _cost(report: GateReport) -> str:
+    cost = cost_in(report)
+    return "" if cost is None else f"## Cost\n\n{_bullets(cost_words(cost))}"
 
 
 def _origin(report: GateReport) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from validation.cost import cost_in, per_thousand, plain
 from validation.order_statistics import Interval, quantile_interval, ratio_interval
 from validation.performance import Performance
 from validation.report_numbers import UNKNOWN, quantity
@@ -57,8 +58,34 @@ def cost_rows(report: GateReport) -> tuple[CostRow, ...]:
                 check.verdict.label if check else "",
             )
         )
+    rows += _money(report)
     facts = {**measured.hardware, **measured.serve}
     return (*rows, *(CostRow(key.replace("_", " "), str(facts[key]), "") for key in sorted(facts)))
+
+
+def _money(report: GateReport) -> list[CostRow]:
+    """Rows of a report that was made with a price."""
+    cost = cost_in(report)
+    if cost is None:
+        return []
+    found = {
+        "Cost of 1,000 requests": per_thousand(cost),
+        "Cost of an audio minute": cost.audio_minute,
+    }
+    currency = cost.price.currency
+    rows = [
+        CostRow(label, f"{plain(one.value)} {currency}", _money_interval(one, currency))
+        for label, one in found.items()
+        if one is not None
+    ]
+    price = f"{cost.price.hourly:g} {currency}, batches full, no hour idle"
+    return [*rows, CostRow(f"Price of an hour of {cost.price.name}", price, "")]
+
+
+def _money_interval(found: Interval, currency: str) -> str:
+    if found.low > 0 and math.isfinite(found.high):
+        return f"{plain(found.low)} to {plain(found.high)} {currency}"
+    return UNKNOWN
 
 
 def _figures(measured: Performance, tail: float) -> Iterator[tuple[str, str, str, Interval]]:

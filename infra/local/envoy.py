@@ -17,6 +17,7 @@ from infra.local.envoy_files import EnvoyFiles, joined, wanted_clusters
 from infra.local.envoy_routes import ROUTE_TABLE, routes_of
 from infra.local.envoy_telemetry import EnvoyTelemetry
 from infra.local.log_words import last_words
+from infra.local.request_tracing import only_sampled, request_tracing
 from infra.local.revisions import RevisionRecords
 from infra.local.session_log import FLUSH_MS
 from infra.local.supervision import Program
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from canary.ports import Route
     from infra.local.door_policy import DoorPolicy
+    from infra.local.envoy_files import Clusters
+    from infra.local.request_tracing import RequestTracing
     from registry.workspace import Workspace
 
 __all__ = ["PROGRAM", "EnvoyRouter", "EnvoyTelemetry", "envoy_binary", "envoy_program"]
@@ -50,10 +53,12 @@ def envoy_binary() -> Path:
     return path
 
 
-def envoy_program(run: Path, host: str, port: int, policy: DoorPolicy) -> Program:
+def envoy_program(
+    run: Path, host: str, port: int, policy: DoorPolicy, tracing: RequestTracing | None = None
+) -> Program:
     """Write what Envoy starts with, and say how to start it."""
     files = EnvoyFiles(run)
-    files.prepare(host, port, admin_socket(run), policy)
+    files.prepare(host, port, admin_socket(run), policy, tracing)
     command = (str(envoy_binary()), "-c", str(files.bootstrap), "--disable-hot-restart")
     options = (
         *("--concurrency", str(WORKERS)),
@@ -74,6 +79,7 @@ class EnvoyRouter(Router):
     """Routes of one workspace's front door."""
 
     def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
         self._run = workspace.run
         self._repository = workspace.repository
         self._files = EnvoyFiles(workspace.run)
@@ -92,7 +98,7 @@ class EnvoyRouter(Router):
             _check_token(routes.get(route.model), route)
             changed = routes | {route.model: route}
             known = self._files.clusters()
-            wanted = wanted_clusters(changed, self._records.all(), known)
+            wanted = self._wanted(changed, known)
             rejections = admin.rejections()
             both = joined(known, wanted)
             if both != known:
@@ -124,11 +130,19 @@ class EnvoyRouter(Router):
         """
         with self._locked():
             known, routes = self._files.clusters(), self._files.routes()
-            clusters = wanted_clusters(routes, self._records.all(), known)
+            clusters = self._wanted(routes, known)
             if clusters != known:
                 self._files.write_clusters(clusters)
             if routes:
                 self._write_routes(routes)
+
+    def _wanted(self, routes: Mapping[str, Route], known: Clusters) -> Clusters:
+        """The clusters that the routes need, tracing requests as the workspace says."""
+        tracing = request_tracing(self._workspace)
+        return {
+            revision: [only_sampled(cluster, tracing) for cluster in clusters]
+            for revision, clusters in wanted_clusters(routes, self._records.all(), known).items()
+        }
 
     def _write_routes(self, routes: Mapping[str, Route]) -> None:
         self._files.write_routes(

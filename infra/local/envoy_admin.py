@@ -71,6 +71,10 @@ class EnvoyAdmin:
         """Whether Envoy has its configuration and accepts connections."""
         return self._get("/ready").strip() == b"LIVE"
 
+    def prometheus(self, pattern: str) -> str:
+        """Statistics whose name matches, in Prometheus' text format."""
+        return self._get(f"/stats/prometheus?filter={quote(pattern, safe='')}").decode()
+
     def route_tables(self) -> list[dict[str, Any]]:
         """Each dynamic route table in use: `version_info` and `route_config`."""
         return self._configs("dynamic_route_configs")

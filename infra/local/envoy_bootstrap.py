@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from canary.ports import SLOW_LIMITS_MS
 from infra.local.door_policy import DoorPolicy, door_filters
 from infra.local.envoy_actions import STREAM_IDLE_TIMEOUT
 from infra.local.envoy_routes import LUA, ROUTE_TABLE
+from infra.local.request_tracing import collector_cluster, tracer
 from infra.local.session_log import LINE
+
+if TYPE_CHECKING:
+    from infra.local.request_tracing import RequestTracing
 
 Json = dict[str, Any]
 
@@ -35,9 +39,15 @@ class Watched:
 
 
 def bootstrap(
-    host: str, port: int, admin: Path, watched: Watched, sessions: Path, policy: DoorPolicy
+    host: str,
+    port: int,
+    admin: Path,
+    watched: Watched,
+    sessions: Path,
+    policy: DoorPolicy,
+    tracing: RequestTracing | None = None,
 ) -> Json:
-    """The configuration that Envoy starts with.
+    """The configuration that Envoy starts with; without `tracing` it traces no request.
 
     `host` and `port` are the front door's, `admin` is the admin interface's unix socket, and
     `sessions` is the file that gets a line for each answer to a session that is compared.
@@ -65,7 +75,10 @@ def bootstrap(
             ]
         },
         "dynamic_resources": {"cds_config": _watched(watched.clusters)},
-        "static_resources": {"listeners": [_listener(host, port, watched, sessions, policy)]},
+        "static_resources": {
+            "listeners": [_listener(host, port, watched, sessions, policy, tracing)],
+            **({"clusters": [collector_cluster(tracing)]} if tracing else {}),
+        },
     }
 
 
@@ -79,7 +92,14 @@ def _watched(path: Path) -> Json:
     }
 
 
-def _listener(host: str, port: int, watched: Watched, sessions: Path, policy: DoorPolicy) -> Json:
+def _listener(
+    host: str,
+    port: int,
+    watched: Watched,
+    sessions: Path,
+    policy: DoorPolicy,
+    tracing: RequestTracing | None,
+) -> Json:
     return {
         "name": ROUTE_TABLE,
         "address": {"socket_address": {"address": host, "port_value": port}},
@@ -89,7 +109,8 @@ def _listener(host: str, port: int, watched: Watched, sessions: Path, policy: Do
                 "filters": [
                     {
                         "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(watched, sessions, policy),
+                        "typed_config": _connection_manager(watched, sessions, policy)
+                        | ({"tracing": tracer(tracing)} if tracing else {}),
                     }
                 ]
             }

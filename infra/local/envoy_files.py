@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from canary.ports import Route
     from infra.local.door_policy import DoorPolicy
+    from infra.local.request_tracing import RequestTracing
     from infra.local.triton import Endpoints
 
 Revision = tuple[str, int]
@@ -56,7 +57,14 @@ class EnvoyFiles:
         """Folder of the lines about compared sessions."""
         return self._folder / "sessions"
 
-    def prepare(self, host: str, port: int, admin: Path, policy: DoorPolicy) -> None:
+    def prepare(
+        self,
+        host: str,
+        port: int,
+        admin: Path,
+        policy: DoorPolicy,
+        tracing: RequestTracing | None = None,
+    ) -> None:
         """Write the fixed part, and empty tables where there are none yet.
 
         Where tokens are asked for, `write_callers` comes first.
@@ -66,7 +74,8 @@ class EnvoyFiles:
                 _write(path, resources)
         self.sessions.mkdir(parents=True, exist_ok=True)
         watched = Watched(self._routes, self._clusters, self._callers, self._withdrawn)
-        fixed = bootstrap(host, port, admin, watched, live_log(self.sessions), policy)
+        sessions = live_log(self.sessions)
+        fixed = bootstrap(host, port, admin, watched, sessions, policy, tracing)
         write_atomic(self.bootstrap, canonical_json(fixed), mode=0o600)
 
     def write_callers(self, verified: dict[str, Any], withdrawn: dict[str, Any]) -> tuple[str, str]:

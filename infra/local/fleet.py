@@ -15,6 +15,7 @@ import psutil
 from canary.ports import Admission, Fleet, RevisionState, RevisionStatus
 from infra.local import triton, triton_api
 from infra.local.log_words import last_words
+from infra.local.request_tracing import request_tracing
 from infra.local.revisions import RevisionRecords
 from infra.local.shared_memory import region_prefix, remove_regions
 from infra.local.supervision import Phase, Program, Supervisor
@@ -73,6 +74,7 @@ class LocalFleet(Fleet):
                         release,
                         endpoints,
                         region_prefix(self._workspace.run, model, release),
+                        request_tracing(self._workspace),
                     ),
                     environment=triton.environment(
                         self._workspace.predictions, triton.text_key(self._workspace.keys)

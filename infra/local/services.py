@@ -16,6 +16,7 @@ from infra.local.envoy import PROGRAM as FRONT_DOOR
 from infra.local.envoy import envoy_program
 from infra.local.envoy_admin import EnvoyAdmin
 from infra.local.ports import LOOPBACK
+from infra.local.request_tracing import request_tracing
 from infra.local.supervision import Program
 from registry.errors import RetryableEngineError
 
@@ -55,7 +56,13 @@ def service_program(workspace: Workspace, name: str, ports: Ports) -> Program:
     """How to start the service `name`."""
     if name == FRONT_DOOR:
         policy = publish_callers(workspace)
-        return envoy_program(workspace.run, service_host(workspace, name), ports.front_door, policy)
+        return envoy_program(
+            workspace.run,
+            service_host(workspace, name),
+            ports.front_door,
+            policy,
+            request_tracing(workspace),
+        )
     return _prefect(workspace, ports) if name == PREFECT else _mlflow(workspace, ports)
 
 
@@ -104,10 +111,13 @@ def _mlflow(workspace: Workspace, ports: Ports) -> Program:
         command=(
             *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
             *("--host", LOOPBACK, "--port", str(ports.mlflow)),
-            *("--backend-store-uri", workspace.tracking_uri),
             *("--default-artifact-root", str(workspace.mlflow / "artifacts")),
         ),
-        # Without it the server is ten processes and 2.4 GB.
-        environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        environment={
+            # Not among the arguments: it may hold the database's password.
+            "MLFLOW_BACKEND_STORE_URI": workspace.tracking_uri,
+            # Without it the server is ten processes and 2.4 GB.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        },
         folder=workspace.mlflow,
     )

@@ -7,6 +7,7 @@ that ran before. `down` leaves no process behind.
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -73,16 +74,17 @@ def up(
     workspace: Workspace,
     *,
     ui: bool = False,
+    doors_only: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> StackStatus:
     """Start what is not running, wait until it is ready, and return what runs.
 
-    `ui` asks for the MLflow server too. `progress` gets a line when something happens. Raises
-    UserError when a port is taken, before anything was started; PermanentEngineError with a
-    service's last words when it does not start.
+    `ui` asks for the MLflow server too, `doors_only` for what answers requests alone. `progress`
+    gets a line when something happens. Raises UserError when a port is taken, before anything was
+    started; PermanentEngineError with a service's last words when it does not start.
     """
     supervisor = Supervisor(workspace.run, workspace.logs)
-    names = _wanted(workspace, ui=ui)
+    names = (FRONT_DOOR,) if doors_only else _wanted(workspace, ui=ui)
     # What a killed supervisor left would hold our own ports against us.
     supervisor.sweep()
     ports = _choose_ports(workspace, supervisor)
@@ -153,9 +155,10 @@ def prefect_api_url(workspace: Workspace) -> str | None:
 
 
 def _wanted(workspace: Workspace, *, ui: bool) -> tuple[str, ...]:
-    """The services to run; MLflow only where it is not somebody else's server already."""
+    """The services to run: Prefect and MLflow only where the team has no server of its own."""
+    prefect = () if os.environ.get("PREFECT_API_URL") else (PREFECT,)
     own_mlflow = ui and not workspace.tracking_uri.startswith(("http://", "https://"))
-    return (FRONT_DOOR, PREFECT, *((MLFLOW,) if own_mlflow else ()))
+    return (FRONT_DOOR, *prefect, *((MLFLOW,) if own_mlflow else ()))
 
 
 def blocked_port(workspace: Workspace) -> str:

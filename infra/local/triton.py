@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from infra.environments.locks import SERVING
 from infra.local.ports import LOOPBACK
+from infra.local.request_tracing import triton_options
 from infra.local.triton_backends import (
     STAND_INS,
     backend_folder,
@@ -28,6 +29,8 @@ from registry.quiet import QUIET_ENVIRONMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from infra.local.request_tracing import RequestTracing
 
 PREDICTION_LOG_VARIABLE = "SLUICE_PREDICTION_LOG"
 TEXT_KEY = "text.key"
@@ -82,7 +85,12 @@ def response_cache_bytes(repository: Path, model: str, release: int) -> int:
 
 
 def command_line(
-    repository: Path, model: str, release: int, endpoints: Endpoints, shared_memory_prefix: str
+    repository: Path,
+    model: str,
+    release: int,
+    endpoints: Endpoints,
+    shared_memory_prefix: str,
+    tracing: RequestTracing | None = None,
 ) -> tuple[str, ...]:
     """The command of a server that loads release `release` of `model` from `repository` only.
 
@@ -118,6 +126,7 @@ def command_line(
         f"--http-restricted-api={_RESTRICTED}:{SECRET_HEADER}={endpoints.secret}",
         f"--grpc-restricted-protocol={_RESTRICTED}:{SECRET_HEADER}={endpoints.secret}",
         "--log-info=true",
+        *triton_options(tracing),
     )
 
 

@@ -32,6 +32,7 @@ from registry.errors import (
 from registry.files import canonical_json, disk_error, staged_folder
 from registry.priority import give_way
 from registry.quiet import QUIET_ENVIRONMENT
+from registry.spans import Span, replay, traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -117,11 +118,14 @@ def convert(  # noqa: PLR0913 - each is named by its caller
             "recipes": [recipe.to_json() for recipe in recipes],
             "parent": parent_digest,
             "environment": environment_hash,
+            # It reaches no network: what it did comes back with the result, and is told here.
+            "traceparent": traceparent(),
             **_calibration_json(calibration, feeds),
         }
         command = [str(python), "-m", _JOB, str(scratch / "request.json")]
         writable = [staged, scratch, *([feeds.parent] if feeds else [])]
         outcome = _run(confined(command, writable), request, scratch, log, limits or Limits())
+        replay([Span.from_json(values) for values in outcome.get("spans", ())])
     return tuple(
         ConvertedVariant(
             recipe,

@@ -29,6 +29,7 @@ from pipelines.conversion.kinds import kind_of
 from registry.confinement import VARIABLE
 from registry.errors import PermanentEngineError, SluiceError
 from registry.files import canonical_json, disk_error
+from registry.spans import Kept, span, watching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,17 +123,28 @@ def main(request_path: Path) -> int:
     request = json.loads(request_path.read_text())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.addaudithook(_refuse_network)
+    kept = Kept()
     try:
-        outcome: dict[str, Any] = {"variants": convert(request)}
+        outcome: dict[str, Any] = {"variants": _traced(request, kept)}
     except SluiceError as error:
         traceback.print_exc()
         outcome = {"error": _error_json(error)}
     except Exception as error:  # noqa: BLE001 - every failure must reach the parent with a type
         traceback.print_exc()
         outcome = {"error": _error_json(_typed(error, Path(request["source"])))}
+    outcome["spans"] = [one.to_json() for one in kept.spans]
     outcome["confined"] = os.environ.get(VARIABLE, "")
     Path(request["result"]).write_bytes(canonical_json(outcome))
     return 0
+
+
+def _traced(request: dict[str, Any], kept: Kept) -> list[dict[str, Any]]:
+    """`convert`, with its spans in `kept` where the parent wants to see them."""
+    parent = request.get("traceparent", "")
+    if not parent:
+        return convert(request)
+    with watching(kept), span("convert in a child", parent=parent, kind=request["kind"]):
+        return convert(request)
 
 
 def convert(request: dict[str, Any]) -> list[dict[str, Any]]:
@@ -144,14 +156,17 @@ def convert(request: dict[str, Any]) -> list[dict[str, Any]]:
     module = importlib.import_module(f"{kind.package}.convert")
     asked = Request(Path(request["source"]), Path(request["scratch"]), _questions(request))
     opened: dict[bool, Conversion] = {}
-    for is_passed in sorted({recipe in kind.passed for recipe in recipes}):
-        opened[is_passed] = module.pass_on(asked) if is_passed else module.prepare(asked)
+    with span("export"):
+        for is_passed in sorted({recipe in kind.passed for recipe in recipes}):
+            opened[is_passed] = module.pass_on(asked) if is_passed else module.prepare(asked)
     if request["feeds"] and False in opened:
         _save_feeds(opened[False], Path(request["feeds"]))
     shared = (time.monotonic() - started) / len(recipes)
-    return [
-        _make(kind, recipe, request, opened[recipe in kind.passed], shared) for recipe in recipes
-    ]
+    made = []
+    for recipe in recipes:
+        with span(f"make {recipe.variant}", variant=recipe.variant):
+            made.append(_make(kind, recipe, request, opened[recipe in kind.passed], shared))
+    return made
 
 
 def _questions(request: dict[str, Any]) -> dict[str, Question]:

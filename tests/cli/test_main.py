@@ -21,6 +21,7 @@ COMMANDS = [
     "inspect",
     "bom",
     "metrics",
+    "cost",
     "convert",
     "gate",
     "evaluate",

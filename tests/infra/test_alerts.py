@@ -1,4 +1,4 @@
-"""The alert rules: each fires when it should, has a section for whoever is called, and no other."""
+"""The alert rules: each fires when it should, and no other. tests/ci holds them to their pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RULES = CHECKOUT / "infra" / "prometheus" / "rules.yml"
-PAGE = CHECKOUT / "docs" / "how-to" / "alerts.md"
 ALERTS = {
     rule["alert"]: rule
     for group in yaml.safe_load(RULES.read_text())["groups"]
@@ -37,15 +36,9 @@ def test_every_alert_is_tested_to_fire_and_to_stay_silent() -> None:
     assert set(ALERTS) == silent == fires
 
 
-def test_every_alert_says_what_to_do() -> None:
-    sections = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)[1:]
-    told = {section.partition("\n")[0]: section for section in sections}
-    assert list(told) == list(ALERTS)
-    for name, rule in ALERTS.items():
-        assert rule["annotations"]["runbook"] == f"docs/how-to/alerts.md#{name.lower()}"
+def test_every_alert_is_somebodys_to_answer() -> None:
+    for rule in ALERTS.values():
         assert rule["labels"]["severity"] in {"page", "ticket"}
-        for word in ("- Look: ", "- Do: ", "- Back: "):
-            assert word in told[name]
 
 
 def test_rules_use_metrics_that_are_told() -> None:
@@ -56,5 +49,5 @@ def test_rules_use_metrics_that_are_told() -> None:
 
 
 def families() -> str:
-    paths = ("metrics.py", "metric_families.py")
+    paths = ("metrics.py", "metric_families.py", "metric_answers.py", "metric_cost.py")
     return "\n".join((CHECKOUT / "pipelines" / path).read_text() for path in paths)

@@ -100,6 +100,17 @@ def test_a_taken_port_is_one_clear_error_before_anything_starts(tmp_path: Path) 
     assert find_orphans(workspace.run) == ()
 
 
+def test_where_the_team_has_a_prefect_server_none_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example:4200/api")
+    team = make_workspace(tmp_path / "team")
+    try:
+        assert [service.title for service in up(team).services] == ["front door (Envoy)"]
+    finally:
+        down(team)
+
+
 def test_nothing_was_ever_up(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     down(workspace)

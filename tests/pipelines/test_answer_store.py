@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.answer_store import AnswerStore, Keeper
+from pipelines.answer_store import AnswerStore, Keeper, forget_unused
 from validation.answers import Answer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -51,6 +51,21 @@ def test_of_two_answers_the_first_is_kept(tmp_path: Path) -> None:
         "one": "first",
         "two": "third",
     }
+
+
+def test_stores_that_nobody_uses_are_forgotten(tmp_path: Path) -> None:
+    old, used = ({**IDENTITY, "variant": letter * 64} for letter in "de")
+    for identity in (old, used):
+        store = AnswerStore.of(tmp_path, identity)
+        store.append(answers("one"))
+        (store.folder / "records").mkdir()
+        (store.folder / "records" / "log").touch()
+        os.utime(store.folder / "identity.json", (1000.0, 1000.0))
+    AnswerStore.of(tmp_path, used)
+    assert forget_unused(tmp_path, since=2000.0) == 1
+    assert forget_unused(tmp_path, since=2000.0) == 0
+    assert AnswerStore.of(tmp_path, old).read() == {}
+    assert list(AnswerStore.of(tmp_path, used).read()) == ["one"]
 
 
 @pytest.mark.parametrize("missing", range(1, 40, 3))

@@ -113,7 +113,7 @@ def test_labels_are_bounded_and_names_are_prometheus_own(platform: StagedPlatfor
 
 LABELS = {
     *("model", "release", "metric", "outcome", "verdict", "variant"),
-    *("decision", "phase", "severity", "part"),
+    *("decision", "phase", "severity", "part", "device", "currency"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Folders on disk, a user who may do nothing, and processes of the tests' own."""
+"""Folders on disk, databases, a user who may do nothing, and processes of the tests' own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .postgres import running_server
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from .postgres import Server
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NOBODY = 65_534
@@ -42,6 +46,29 @@ def open_folder() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """One for all processes of this run."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or os.getpid()
+    with running_server(f"postgres-{run}") as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Server) -> Iterator[str]:
+    """A database of the test's own, with the schema of this version."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty journal's, on each database that there is."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'journal.db'}"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @contextmanager

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-WRITERS = ("canary", "cli", "drift", "pipelines", "pipelines/rollout", "registry")
+WRITERS = (
+    "canary",
+    "cli",
+    "drift",
+    "pipelines",
+    "pipelines/rollout",
+    "pipelines/waves",
+    "registry",
+)
 """The rooms that know the journal."""
 
 POLICY = """
@@ -161,7 +169,7 @@ def _parts(node: ast.expr) -> list[ast.expr]:
 
 def _kinds_given(call: ast.Call) -> list[ast.expr]:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if name in {"record", "Record", "Draft"} and len(call.args) > 1:
+    if name in {"record", "Record", "RecordWave", "Draft"} and len(call.args) > 1:
         return call.args[:1]
     # `append(model, kind, body)`, and not a list's `append(value)`.
     takes_a_model = name in {"append", "_append"} and len(call.args) == 3

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import pytest
@@ -106,3 +108,8 @@ def test_a_release_number_is_never_given_out_twice(facts: list[tuple[str, int]])
 
 def test_what_other_rooms_journal_is_passed_over() -> None:
     assert fold(("rollout-started", {"rollout": "x"}), ("made-up", {})) == Catalog()
+
+
+def test_its_kinds_are_all_that_it_takes() -> None:
+    taken = re.findall(r'case "([a-z-]+)"', inspect.getsource(Catalog.take))
+    assert tuple(taken) == Catalog.KINDS

@@ -14,10 +14,11 @@ from sqlalchemy import create_mock_engine, make_url
 from sqlalchemy.dialects import postgresql
 
 from registry import sqlite_files
-from registry.database import METADATA, _bounded, open_database
+from registry.database import _bounded, open_database
 from registry.errors import PermanentEngineError, RetryableEngineError, SluiceError, UserError
 from registry.journal import Journal
 from registry.lease import Leases
+from registry.tables import METADATA
 
 from .conftest import as_nobody
 
@@ -251,7 +252,8 @@ def test_a_database_from_before_heads_gets_them(journal: Journal, database: Path
     journal.append("other", "decided", {}, actor="ci", at=1.0)
     journal.close()
     with closing(sqlite3.connect(database)) as connection:
-        connection.execute("DROP TABLE journal_head")
+        for table in ("journal_head", "fold_checkpoint", "alembic_version"):
+            connection.execute(f"DROP TABLE {table}")
     with closing(Journal(f"sqlite:///{database}")) as again:
         again.verify("m")
         again.verify("other")

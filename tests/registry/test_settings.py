@@ -52,6 +52,7 @@ def test_an_empty_file_is_a_whole_workspace(load: Callable[[str], WorkspaceSetti
     assert (settings.serving.host, settings.serving.port) == ("127.0.0.1", 0)
     assert (settings.journal.url, settings.tracking.uri) == ("", "")
     assert (settings.evaluation.shards, settings.evaluation.runner) == (1, "local")
+    assert settings.evaluation.keep_answers_days == 90
 
 
 def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(
@@ -60,12 +61,12 @@ def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(
     text = "# ours\n\n[serving]\nhost = 'localhost'\nprot = 8080\n"
     assert refusal(text) == (
         "sluice.toml:5: unknown key serving.prot; did you mean port? allowed here: audience, "
-        "callers, host, issuer, issuer_keys, max_request_mb, port, requests_per_s"
+        "callers, host, issuer, issuer_keys, max_request_mb, platform, port, requests_per_s"
     )
     assert refusal("[servings]\nport = 1\n") == (
         "sluice.toml:1: unknown key servings; did you mean serving? "
-        "allowed here: evaluation, identity, journal, notifications, records, serving, "
-        "telemetry, tracking, trust"
+        "allowed here: evaluation, identity, journal, kubernetes, logs, notifications, "
+        "prices, records, regions, serving, store, telemetry, tracing, tracking, trust"
     )
 
 
@@ -165,8 +166,8 @@ def test_a_wrong_override_names_the_variable(
     monkeypatch.setenv("SLUICE_SERVNG__PORT", "1")
     assert refusal("") == (
         "environment variable SLUICE_SERVNG__PORT: there is no section 'servng'; "
-        "allowed: evaluation, identity, notifications, records, serving, journal, telemetry, "
-        "tracking, trust"
+        "allowed: evaluation, identity, notifications, records, serving, journal, "
+        "kubernetes, logs, prices, regions, store, telemetry, tracing, tracking, trust"
     )
 
 
