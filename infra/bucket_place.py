@@ -1,4 +1,4 @@
-"""A bucket as a place of files of any size: `s3://bucket/prefix`, on S3 or what speaks it.
+"""A bucket as a place of files of any size: `s3://bucket/prefix` or `gs://bucket/prefix`.
 
 Arrow's client behind fsspec's interface; credentials, time-outs and what an unreachable store means
 are those of `infra.s3_place`. An object appears when its upload is complete.
@@ -6,6 +6,7 @@ are those of `infra.s3_place`. An object appears when its upload is complete.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,14 @@ if TYPE_CHECKING:
 
     from registry.blob_places import BlobPlace
 
+_GCS_RETRY_S = 30.0
+"""For how long a call is tried again; Arrow's client has no other bound."""
+
 
 def open_blobs(address: str) -> BlobPlace:
-    """`s3://bucket/prefix` or an absolute folder. Raises UserError for anything else."""
+    """A bucket of S3 or GCS, or an absolute folder. Raises UserError for anything else."""
+    if address.startswith("gs://"):
+        return GcsPlace(address)
     if address.startswith("s3://"):
         return BucketPlace(address)
     if not address.startswith("/"):
@@ -74,3 +80,14 @@ class BucketPlace(S3Place):
         )
 
         return ArrowFSWrapper(client)
+
+
+class GcsPlace(BucketPlace):
+    """The same on Google Cloud Storage, with credentials as its own clients find them."""
+
+    scheme = "gs"
+
+    def _connect(self) -> Any:
+        from pyarrow.fs import GcsFileSystem
+
+        return GcsFileSystem(retry_time_limit=timedelta(seconds=_GCS_RETRY_S))

@@ -15,7 +15,9 @@ from typing import Any
 
 from registry.errors import UserError
 
-_URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(/[\w.=-]+)*)/?")
+_URL = re.compile(
+    r"(?P<scheme>s3|gs)://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(/[\w.=-]+)*)/?"
+)
 _CONNECT_S, _ANSWER_S, _TRIES = 5.0, 30.0, 3
 """Of one call: seconds for a connection, seconds for an answer, and how often it is tried."""
 _AWAY_S = 30.0
@@ -31,11 +33,15 @@ class S3Place:
     hours waits for an unreachable store once.
     """
 
+    scheme = "s3"
+
     def __init__(self, url: str) -> None:
         """Raises UserError for what is no such address."""
         match = _URL.fullmatch(url)
-        if match is None or any(part in {".", ".."} for part in match["prefix"].split("/")):
-            raise UserError(f"{url!r} is no bucket", remedy="write s3://bucket or s3://bucket/path")
+        known = match is not None and match["scheme"] == self.scheme
+        if match is None or not known or {".", ".."} & set(match["prefix"].split("/")):
+            form = f"{self.scheme}://bucket"
+            raise UserError(f"{url!r} is no bucket", remedy=f"write {form} or {form}/path")
         self.name = url.rstrip("/")
         self._bucket, self._base = match["bucket"], match["bucket"] + match["prefix"]
         self._trouble, self._away_until = "", 0.0
@@ -67,21 +73,26 @@ class S3Place:
 
     @cached_property
     def _client(self) -> Any:
-        from pyarrow.fs import AwsStandardS3RetryStrategy, FileType, S3FileSystem
+        from pyarrow.fs import FileType
+
+        client = self._connect()
+        # Listing what is in no bucket gives an empty list.
+        if client.get_file_info(self._bucket).type is FileType.NotFound:
+            raise OSError(f"there is no bucket {self._bucket}")
+        return client
+
+    def _connect(self) -> Any:
+        from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        client = S3FileSystem(
+        return S3FileSystem(
             endpoint_override=endpoint,
             region=region,
             connect_timeout=_CONNECT_S,
             request_timeout=_ANSWER_S,
             retry_strategy=AwsStandardS3RetryStrategy(max_attempts=_TRIES),
         )
-        # Listing what is in no bucket gives an empty list.
-        if client.get_file_info(self._bucket).type is FileType.NotFound:
-            raise OSError(f"there is no bucket {self._bucket}")
-        return client
 
     def _list(self, path: str) -> list[_Item]:
         folder = f"{self._base}/{path}".rstrip("/")

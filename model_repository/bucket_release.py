@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from registry.signature import VerifyingKey
 
 _LARGEST_RECORD = 64 << 20
+_REPOSITORY = "repository/"
 
 
 def keep_release(
@@ -52,14 +53,23 @@ def keep_release(
     layout = ReleaseLayout(source.repository, model, release)
     manifest = read_record(layout, source.releases, key)
     check_files(layout, manifest, memory)
-    with reached(place):
-        for file in sorted(manifest.files, key=_configurations_last):
-            if place.size(_object(file)) != file.size:
-                place.put(source.repository / file.path, _object(file))
+    send_files(place, source.repository, manifest, below=_REPOSITORY)
     check_copy(place, manifest)
     with reached(place):
         place.put(layout.record(source.releases), _record(layout))
     return manifest
+
+
+def send_files(place: BlobPlace, repository: Path, manifest: Manifest, *, below: str = "") -> None:
+    """Put every file of `manifest` into `place`, configurations last, their paths after `below`.
+
+    What is there with the right size is not sent again. Raises RetryableEngineError when the place
+    does not answer.
+    """
+    with reached(place):
+        for file in sorted(manifest.files, key=_configurations_last):
+            if place.size(f"{below}{file.path}") != file.size:
+                place.put(repository / file.path, f"{below}{file.path}")
 
 
 def check_copy(place: BlobPlace, manifest: Manifest) -> None:
@@ -151,7 +161,7 @@ def _record(layout: ReleaseLayout) -> str:
 
 
 def _object(file: FileEntry) -> str:
-    return f"repository/{file.path}"
+    return f"{_REPOSITORY}{file.path}"
 
 
 def _configurations_last(file: FileEntry) -> tuple[bool, str]:

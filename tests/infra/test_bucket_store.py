@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyarrow.fs import S3FileSystem
 
-from infra.bucket_place import BucketPlace, open_blobs
+from infra.bucket_place import BucketPlace, GcsPlace, open_blobs
 from pipelines.assembly import Platform
 from registry.blob_places import FolderPlace
 from registry.errors import IntegrityError, RetryableEngineError, UserError
@@ -166,6 +166,14 @@ def test_a_bucket_that_is_away_is_one_line(
 def test_what_is_no_place_is_refused(address: str) -> None:
     with pytest.raises(UserError):
         open_blobs(address)
+
+
+def test_a_bucket_of_google_is_a_place_too() -> None:
+    place = open_blobs("gs://speech/releases")
+    assert isinstance(place, GcsPlace)
+    assert place.name == "gs://speech/releases"
+    with pytest.raises(UserError, match="write gs://bucket"):
+        GcsPlace("s3://speech/releases")
 
 
 def test_an_upload_that_ended_early_leaves_no_object(

@@ -148,7 +148,7 @@ def test_a_source_without_the_files_is_asked_again(pod: Pod) -> None:
 
 
 def test_a_bucket_is_filled_once_and_read_by_the_pod(pod: Pod, bucket: str) -> None:
-    with pytest.raises(RetryableEngineError, match="cannot be brought there"):
+    with pytest.raises(RetryableEngineError, match="there is no bucket"):
         upload(pod.workspace, "s3://no-such-bucket/x", MODEL, 1)
     upload(pod.workspace, bucket, MODEL, 1)
     upload(pod.workspace, bucket, MODEL, 1)
