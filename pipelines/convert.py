@@ -23,12 +23,15 @@ from pipelines.data import gate_dataset, load_dataset
 from pipelines.model_config import ModelConfig, load_model_config
 from pipelines.scoring import questions
 from pipelines.stages import Stages, announce
+from pipelines.task_runners import contiguous, task_runner
 from registry.confinement import missing
 from registry.errors import UserError
 from registry.prefetch import prefetch
 from registry.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from infra.environments.locks import Environment
     from pipelines.conversion.child import ConvertedVariant
     from registry.catalog import Catalog
@@ -74,6 +77,36 @@ def convert_variants(
             | {"footprint": footprint_of(config, variant, feeds)}
             for key, variant in zip(recipes, converted, strict=True)
         ]
+
+
+@flow(name="convert-parts", validate_parameters=False)
+def convert_parts(
+    workspace: str, model: str, artifact: str, parts: list[dict[str, Any]], *, refresh: bool
+) -> list[dict[str, Any]]:
+    """Convert each of `parts`, recipes by their keys, as a task of its own; all their records."""
+    one = convert_variants.with_options(refresh_cache=refresh)
+    futures = [one.submit(workspace, model, artifact, part) for part in parts]
+    return [record for future in futures for record in future.result()]
+
+
+def _in_parts(
+    platform: Platform,
+    model: str,
+    artifact: str,
+    recipes: Mapping[str, dict[str, Any]],
+    *,
+    refresh: bool = False,
+) -> list[dict[str, Any]]:
+    """The records of `recipes`, in order, made in as many parts as the settings say."""
+    section, root = platform.workspace.settings.conversion, str(platform.workspace.root)
+    parts = [dict(part) for part in contiguous(list(recipes.items()), section.shards)]
+    if len(parts) == 1:
+        one = convert_variants.with_options(refresh_cache=refresh)
+        return one(root, model, artifact, parts[0])
+    runner = task_runner(section, "conversion")
+    announce(f"In {len(parts)} parts at a time")
+    in_parts = convert_parts.with_options(task_runner=runner)
+    return in_parts(root, model, artifact, parts, refresh=refresh)
 
 
 def limits_of(config: ModelConfig) -> Limits:
@@ -172,11 +205,10 @@ def convert(
         require_environment(converter_of(config))
         prefetch("mlflow")
         with stages.stage("convert", f"Converting to {', '.join(made_now)}"):
-            records = convert_variants(workspace, model, digest, missing)
+            records = _in_parts(platform, model, digest, missing)
             if not all(platform.store.has(record["digest"]) for record in records):
                 announce("A cached result names files that are gone; converting again")
-                again = convert_variants.with_options(refresh_cache=True)
-                records = again(workspace, model, digest, missing)
+                records = _in_parts(platform, model, digest, missing, refresh=True)
         for record in records:
             platform.append(model, "variant-converted", record)
         with stages.stage("record", "Recording provenance in MLflow"):

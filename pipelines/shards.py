@@ -7,8 +7,6 @@ is what one part alone would have found.
 
 from __future__ import annotations
 
-import importlib.util
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +18,17 @@ from pipelines.assembly import Platform
 from pipelines.data import load_dataset
 from pipelines.model_config import load_model_config
 from pipelines.scoring import Case, Scored, score_part
-from registry.errors import UserError
+from pipelines.task_runners import contiguous, task_runner
 from registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prefect.futures import PrefectFuture
-    from prefect.task_runners import TaskRunner
 
-    from registry.settings import EvaluationSection
+    from registry.fan_out_settings import EvaluationSection
     from validation.dataset import Utterance
 
-DASK_PACKAGE = "prefect-dask"
 _POLL_S = 0.5
 
 
@@ -45,7 +41,7 @@ def score_shards(
     """
     place = {one.id: number for number, one in enumerate(case.dataset.utterances)}
     parts = contiguous([place[one.id] for one in absent], section.shards)
-    score_in_parts = score_parts.with_options(task_runner=_runner(section))
+    score_in_parts = score_parts.with_options(task_runner=task_runner(section, "evaluation"))
     return score_in_parts(
         str(case.platform.workspace.root),
         case.model,
@@ -98,38 +94,6 @@ def _case(workspace: str, model: str, variant_digest: str, dataset: str, sha256:
     config = load_model_config(platform.workspace, model)
     loaded = load_dataset(config, Path(dataset), sha256)
     return Case(platform, model, config, variant_digest, loaded)
-
-
-def contiguous(items: Sequence[int], count: int) -> list[list[int]]:
-    """`items` in at most `count` runs whose lengths differ by at most one, none of them empty."""
-    count = min(count, len(items))
-    borders = [len(items) * number // count for number in range(count + 1)]
-    return [list(items[begin:end]) for begin, end in pairwise(borders)]
-
-
-def _runner(section: EvaluationSection) -> TaskRunner[Any]:
-    if section.runner == "local":
-        from prefect.task_runners import ThreadPoolTaskRunner
-
-        return ThreadPoolTaskRunner(max_workers=section.shards)
-    if importlib.util.find_spec("prefect_dask") is None:
-        raise UserError(
-            f"[evaluation] runner is dask, but {DASK_PACKAGE} is not installed",
-            where="sluice.toml",
-            remedy='run `uv pip install "sluice[dask]"`, or set runner = "local"',
-        )
-    from prefect_dask.task_runners import DaskTaskRunner
-
-    return DaskTaskRunner(
-        cluster_kwargs={
-            "n_workers": section.shards,
-            "threads_per_worker": 1,
-            "processes": True,
-            "host": "127.0.0.1",
-            # Nothing of it is to be seen from outside, and nothing listens that nobody reads.
-            "dashboard_address": None,
-        }
-    )
 
 
 def _watch(futures: Sequence[PrefectFuture[Any]], progress: Progress, store: AnswerStore) -> None:

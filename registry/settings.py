@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from registry.errors import UserError
+from registry.fan_out_settings import ConversionSection, EvaluationSection
 from registry.kubernetes_settings import KubernetesSection
 from registry.names import check_name
 from registry.observability_settings import LogsSection, PricesSection, TracingSection
@@ -111,19 +112,6 @@ class RecordsSection(BaseModel):
     """`s3://bucket/prefix`, or an absolute folder; empty: they stay in the workspace."""
     keep_days: int = Field(default=0, ge=0, le=36_500)
     """`sluice log prune` deletes what is older; 0: it deletes nothing unless it is told."""
-
-
-class EvaluationSection(BaseModel):
-    """`[evaluation]`: how a set is scored. The answers do not depend on it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    shards: int = Field(default=1, ge=1, le=256)
-    """Parts of the set that are scored at a time, each by a private revision of its own."""
-    runner: Literal["local", "dask"] = "local"
-    """Where they run: threads of this process, or processes of a Dask cluster of this machine."""
-    keep_answers_days: int = Field(default=90, ge=0, le=36_500)
-    """Stored answers that no gate used for so long are deleted; 0: they are kept."""
 
 
 class KeylessSigner(BaseModel):
@@ -247,6 +235,7 @@ class WorkspaceSettings(BaseSettings):
         extra="forbid", frozen=True, env_prefix=_PREFIX, env_nested_delimiter=_DELIMITER
     )
 
+    conversion: ConversionSection = ConversionSection()
     evaluation: EvaluationSection = EvaluationSection()
     identity: IdentitySection = IdentitySection()
     notifications: NotificationsSection = NotificationsSection()

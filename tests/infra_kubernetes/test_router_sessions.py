@@ -92,9 +92,9 @@ def test_several_releases_part_all_buckets(cuts: list[int]) -> None:
     [
         "session-17",
         "20261122000123",  # numbers are not uniform over hexadecimal tails
-        str(uuid.uuid1(node=1)),  # ends in a machine's address
-        f"{uuid.uuid4()}-2",
-        f"x{uuid.uuid4()}",
+        "204bb201-e634-11f1-bf0d-000000000001",  # version 1 ends in a machine's address
+        "d11ef6e5-460f-483d-8bcc-c47fc1211215-2",
+        "x1edeec32-b117-42ff-8871-adf2263c3d2c",
         "",
     ],
 )

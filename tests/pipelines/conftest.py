@@ -185,7 +185,12 @@ def home(engines: Home) -> Home:
     quick = policy.read_text().replace("hold_s = 3.0", "hold_s = 0.5")
     policy.write_text(quick.replace("bake_s = 5.0", "bake_s = 0.5"))
     engines.json("register", MODEL, str(GRID / "models" / "whisper-grid"))
-    engines.json("convert", MODEL, "-v", "onnx-fp32", "-v", "openvino-fp16", "-v", "openvino-int8")
+    settings = engines.root / "sluice.toml"
+    settings.write_text(f"{settings.read_text()}\n[conversion]\nshards = 2\n")
+    names = ("onnx-fp32", "openvino-fp16", "openvino-int8")
+    converted = engines.run("convert", MODEL, *(word for name in names for word in ("-v", name)))
+    assert converted.code == 0, converted.err
+    assert "In 2 parts at a time" in converted.err
     engines.json("gate", MODEL, "-v", "openvino-fp16")
     engines.json("promote", MODEL, "-v", "openvino-fp16")
     return engines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.shards import contiguous
+from pipelines.task_runners import contiguous
 
 
 @given(st.integers(1, 300), st.integers(1, 64))

@@ -65,7 +65,7 @@ def test_an_unknown_key_is_named_with_its_line_and_what_is_allowed(
     )
     assert refusal("[servings]\nport = 1\n") == (
         "sluice.toml:1: unknown key servings; did you mean serving? "
-        "allowed here: evaluation, identity, journal, kubernetes, logs, notifications, "
+        "allowed here: conversion, evaluation, identity, journal, kubernetes, logs, notifications, "
         "prices, records, regions, serving, store, telemetry, tracing, tracking, trust"
     )
 
@@ -166,7 +166,7 @@ def test_a_wrong_override_names_the_variable(
     monkeypatch.setenv("SLUICE_SERVNG__PORT", "1")
     assert refusal("") == (
         "environment variable SLUICE_SERVNG__PORT: there is no section 'servng'; "
-        "allowed: evaluation, identity, notifications, records, serving, journal, "
+        "allowed: conversion, evaluation, identity, notifications, records, serving, journal, "
         "kubernetes, logs, prices, regions, store, telemetry, tracing, tracking, trust"
     )
 
