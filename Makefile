@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help setup data demo test check lock clean
+.PHONY: help setup data demo collect test check lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -16,7 +16,14 @@ data: setup ## Make the example's evaluation and live speech, and check their ha
 demo: data ## Take a trained Whisper from a folder to live traffic and back, in seven acts
 	@$(RUN) examples/grid/demo
 
-test: data ## Run every test, `make check` among them
+# Once for all workers: what pytest makes of the tests' assertions is kept beside them.
+unexport PYTHONDONTWRITEBYTECODE
+
+collect: setup
+	@$(RUN) -m pytest --collect-only > /dev/null
+
+test: setup ## Run every test, `make check` among them
+	@$(MAKE) --no-print-directory -j 2 data collect
 	@$(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: setup ## Format, lint, types, layers

@@ -9,8 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,17 +124,6 @@ def tiny(shared: Path, form: str) -> Path:
     return target / form
 
 
-def filmed(split: str, shared: Path) -> Path:
-    """The clips of a split, drawn once by a process of its own."""
-    code = b"".join(path.read_bytes() for path in sorted((GRID / "lip_reading").glob("*.py")))
-    target = shared / f"sluice-{split}-{hashlib.sha256(code).hexdigest()[:16]}"
-    with filelock.FileLock(f"{target}.lock", timeout=240):
-        if not (target / "dataset.json").exists():
-            command = [sys.executable, "-m", "lip_reading", split, str(target)]
-            subprocess.run(command, cwd=GRID, check=True, capture_output=True, timeout=120)
-    return target
-
-
 def rows(folder: Path) -> list[dict[str, Any]]:
     """The lines of a split's manifest."""
     return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
@@ -189,15 +176,16 @@ def convert_here(
 
 def calibration_of(shared: Path, count: int = CALIBRATION) -> Calibration:
     """Clips of the calibration split in an order of chance: the whole one takes minutes."""
-    folder = filmed("lips-calibration", shared)
-    questions = shared / f"{folder.name}-{count}.npz"
+    folder = GRID / "data" / "lips-calibration"
+    sha256 = json.loads((folder / "dataset.json").read_text())["sha256"]
+    questions = shared / f"{folder.name}-{sha256[:16]}-{count}.npz"
     if not questions.exists():
         every = rows(folder)
         chosen = np.random.default_rng(1).permutation(len(every))[:count]
         staged = questions.with_suffix(".staged.npz")
         save_clips(staged, {every[i]["id"]: clip(folder, every[i]) for i in chosen})
         staged.rename(questions)
-    return Calibration(questions, json.loads((folder / "dataset.json").read_text())["sha256"], ())
+    return Calibration(questions, sha256, ())
 
 
 _FROM_KERAS = """

@@ -50,7 +50,7 @@ def made(shared: Path) -> dict[str, ConvertedVariant]:
 @pytest.fixture(scope="module")
 def few(shared: Path) -> Path:
     """Eight evaluation clips."""
-    folder = lips.filmed("lips-evaluation", shared)
+    folder = lips.GRID / "data" / "lips-evaluation"
     path = shared / f"{folder.name}-8.npz"
     rows = lips.rows(folder)[::26]
     lips.save_clips(path, {row["id"]: lips.clip(folder, row) for row in rows})

@@ -130,15 +130,15 @@ def test_the_undertrained_one_has_the_good_ones_shapes_and_other_weights() -> No
 @pytest.mark.parametrize(
     ("name", "least", "most"), [(GOOD, 0, 0.02), (SHORT, 0, 0.02), (UNDERTRAINED, 0.2, 0.6)]
 )
-def test_word_error_rate_on_evaluation(spoken: Path, name: str, least: float, most: float) -> None:
-    report = score(name, spoken / "evaluation")
+def test_word_error_rate_on_evaluation(data: Path, name: str, least: float, most: float) -> None:
+    report = score(name, data / "evaluation")
     assert report["refused"] == 0
     assert least <= report["slices"]["all"]["wer"] <= most
 
 
 @pytest.mark.engine
-def test_the_short_window_refuses_the_slow_talkers_and_no_other(spoken: Path) -> None:
-    report = score(SHORT, spoken / "live")
+def test_the_short_window_refuses_the_slow_talkers_and_no_other(data: Path) -> None:
+    report = score(SHORT, data / "live")
     assert report["refused"] == 25
     assert "slow" not in report["slices"]
 

@@ -196,7 +196,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def clips(shared: Path) -> tuple[Path, dict[str, str]]:
     """Evaluation clips as a file, and what is said in each."""
-    folder = lips.filmed("lips-evaluation", shared)
+    folder = lips.GRID / "data" / "lips-evaluation"
     rows = lips.rows(folder)[::3][:SCORED]
     path = shared / f"{folder.name}-{SCORED}.npz"
     lips.save_clips(path, {row["id"]: lips.clip(folder, row) for row in rows})
