@@ -29,7 +29,7 @@ test: setup ## Run every test, `make check` among them
 check: setup ## Format, lint, types, layers
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
-	@.venv/bin/mypy cli registry pipelines validation canary drift model_repository infra benchmarks
+	@.venv/bin/mypy --cache-dir "$${XDG_CACHE_HOME:-$$HOME/.cache}/sluice/mypy" cli registry pipelines validation canary drift model_repository infra benchmarks
 	@.venv/bin/lint-imports
 
 lock: ## Resolve the locks again (needs uv on the PATH)
