@@ -20,7 +20,7 @@ DAY_S = 24 * HOUR_S
 HELD_S = 12 * HOUR_S
 MARKS = (1, 6, 11)
 """Hours after which the state is measured."""
-PLAN = RolloutPlan(steps=(Step(weight=10, hold_s=HELD_S), Step(weight=100)), tick_s=60, bake_s=1)
+PLAN = RolloutPlan(steps=(Step(weight=10, hold_s=HELD_S), Step(weight=100)), tick_s=30, bake_s=1)
 
 
 def patient(stage: Stage, sleep: Callable[[float], None]) -> Controller:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipelines.rollout.controller import Controller
     from tests.canary.world import MemoryWorld
 
-EXAMPLES, STEPS_EACH = 210, 50
+EXAMPLES, STEPS_EACH = 250, 50
 AT_LEAST = 10_000
 """Steps of a run, all examples together."""
 ENOUGH_POINTS, CHUNK = 4000, 100
