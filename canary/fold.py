@@ -7,12 +7,11 @@ else, and is refused. Kinds of other rooms are passed over.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from canary import fold_effects, fold_phases, fold_rollouts, fold_wishes
-from canary.legality import illegal, require
 from canary.states import ModelServing
+from registry.journal_fold import after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,15 +32,7 @@ def fold(entries: Iterable[Entry], *, model: str = "") -> ModelServing:
 
 def advance(serving: ModelServing, entry: Entry) -> ModelServing:
     """The state after one more entry; raises IntegrityError as `fold` does."""
-    require(entry.sequence > serving.sequence, entry, "is not newer than the state")
-    change = _CHANGES.get(entry.kind)
-    if change is not None:
-        try:
-            serving = change(serving, entry)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"{entry.kind} cannot be read ({type(error).__name__}: {error})"
-            raise illegal(entry, reason) from error
-    return replace(serving, model=entry.model, sequence=entry.sequence)
+    return after(serving, entry, _CHANGES)
 
 
 _CHANGES: Mapping[str, Callable[[ModelServing, Entry], ModelServing]] = {

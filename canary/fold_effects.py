@@ -13,9 +13,9 @@ from canary.effects import (
     StopRevision,
     WriteRoute,
 )
-from canary.legality import illegal, require
 from canary.ports import RevisionState
 from canary.states import Belief
+from registry.journal_fold import illegal, require
 
 if TYPE_CHECKING:
     from canary.effects import Effect

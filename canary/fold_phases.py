@@ -9,10 +9,11 @@ from canary.absorbing import absorb
 from canary.blocks import Observation
 from canary.decisions import BY_A_PERSON, DECISIONS
 from canary.effects import route_from_json
-from canary.legality import current, entered, require
+from canary.fold_current import current
 from canary.observing import observe
 from canary.ports import RevisionState
 from canary.states import PAUSABLE, Phase
+from registry.journal_fold import require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ def phase_entered(serving: ModelServing, entry: Entry) -> ModelServing:
     require(legal, entry, f"enters {phase} from {rollout.phase}")
     if wanted:
         rollout = replace(rollout, resumes_in=rollout.phase, reason=rollout.pause_wanted)
-        return replace(serving, rollout=entered(rollout, phase, entry.at))
+        return replace(serving, rollout=rollout.entered(phase, entry.at))
     require(
         phase is not Phase.PROMOTED or not rollout.plan.returns, entry, "promotes an experiment"
     )
@@ -42,7 +43,7 @@ def phase_entered(serving: ModelServing, entry: Entry) -> ModelServing:
         require(whole, entry, f"enters {phase} without all the traffic")
         serving = replace(serving, live=rollout.candidate)
     step = len(rollout.plan.steps) - 1 if phase is Phase.PROMOTED else rollout.step
-    rollout = replace(entered(rollout, phase, entry.at), step=step)
+    rollout = replace(rollout.entered(phase, entry.at), step=step)
     if phase is Phase.BAKING:
         rollout = replace(rollout, held_from=entry.at, last_block_at=entry.at)
     return replace(serving, rollout=rollout)
@@ -124,7 +125,7 @@ def decided(serving: ModelServing, entry: Entry) -> ModelServing:
         or (observation.at if kind.turns_back else None),
         reason=body["reason"],
     )
-    return replace(serving, rollout=entered(rollout, kind.phase, entry.at), failure="")
+    return replace(serving, rollout=rollout.entered(kind.phase, entry.at), failure="")
 
 
 def _check_decision(rollout: Rollout, kind: DecisionKind, entry: Entry) -> None:

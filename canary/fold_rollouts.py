@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from canary.legality import current, entered, require
+from canary.fold_current import current
 from canary.metrics import Evidence
 from canary.pair_evidence import PairEvidence
 from canary.plan import RolloutPlan
@@ -16,6 +16,7 @@ from canary.states import (
     Phase,
     Rollout,
 )
+from registry.journal_fold import require
 
 if TYPE_CHECKING:
     from registry.journal import Entry
@@ -65,7 +66,7 @@ def rollback_requested(serving: ModelServing, entry: Entry) -> ModelServing:
     rollout = replace(rollout, target=target, decided_at=entry.at, reason=reason)
     # Whoever acted until now may still write a route: this one is not claimed before it is written.
     serving = replace(serving, claimed=False, failure="", starts={})
-    return replace(serving, rollout=entered(rollout, phase, entry.at))
+    return replace(serving, rollout=rollout.entered(phase, entry.at))
 
 
 def _way_back(serving: ModelServing, entry: Entry) -> Rollout:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from canary.legality import current, entered, require
+from canary.fold_current import current
 from canary.metrics import Evidence
 from canary.split import SplitCheck
 from canary.states import Phase, Skip
+from registry.journal_fold import require
 
 if TYPE_CHECKING:
     from canary.plan import Step
@@ -52,7 +53,7 @@ def resume_requested(serving: ModelServing, entry: Entry) -> ModelServing:
         evidence = Evidence.none(rollout.plan)
     rollout = replace(rollout, reason="", evidence=evidence, pause_wanted="")
     return replace(
-        serving, rollout=entered(rollout, rollout.resumes_in, entry.at), failure="", starts={}
+        serving, rollout=rollout.entered(rollout.resumes_in, entry.at), failure="", starts={}
     )
 
 
@@ -61,7 +62,7 @@ def settle_requested(serving: ModelServing, entry: Entry) -> ModelServing:
     rollout = current(serving, entry)
     require(serving.live == rollout.candidate, entry, "settles a release that is not live")
     rollout = replace(rollout, decided_at=entry.at, reason=entry.body["reason"])
-    return replace(serving, rollout=entered(rollout, Phase.SETTLED, entry.at), failure="")
+    return replace(serving, rollout=rollout.entered(Phase.SETTLED, entry.at), failure="")
 
 
 def skip_requested(serving: ModelServing, entry: Entry) -> ModelServing:
@@ -98,4 +99,4 @@ def step_skipped(serving: ModelServing, entry: Entry) -> ModelServing:
     phase = Phase.PROMOTED if last else Phase.SHIFTING
     if rollout.plan.returns:
         phase = Phase.RETURNING
-    return replace(serving, rollout=entered(rollout, phase, entry.at), failure="")
+    return replace(serving, rollout=rollout.entered(phase, entry.at), failure="")

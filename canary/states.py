@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from canary.phases import AT_FULL_TRAFFIC, BEFORE_TRAFFIC, PAUSABLE, Outcome, Phase
 from canary.ports import Mirror, RevisionState
+from registry.journal_fold import JournalState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,6 +137,18 @@ class Rollout:
         phase = self.resumes_in if standing else self.phase
         return phase in BEFORE_TRAFFIC or (phase is Phase.SHIFTING and bool(self.current.shadow))
 
+    def entered(self, phase: Phase, at: float) -> Rollout:
+        """The rollout at the beginning of a phase."""
+        return replace(
+            self,
+            phase=phase,
+            entered_at=at,
+            held_from=None,
+            mark=None,
+            waits=False,
+            approved_by="",
+        )
+
     @property
     def skip_is_due(self) -> bool:
         """Whether a person's wish to skip is about the step under way."""
@@ -184,12 +197,9 @@ class EndedRollout:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelServing:
+class ModelServing(JournalState):
     """What the journal says of one model's serving."""
 
-    model: str
-    sequence: int = 0
-    """The last entry folded in."""
     live: int | None = None
     """The release that serves: the baseline until its candidate has all the traffic."""
     served: tuple[int, ...] = ()

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from canary import waves_fold_effects as effects
-from canary.legality import illegal, require
 from canary.plan import RolloutPlan
 from canary.waves_states import (
     Course,
@@ -21,6 +20,7 @@ from canary.waves_states import (
     Waves,
     WavesOutcome,
 )
+from registry.journal_fold import after, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -41,15 +41,7 @@ def fold_waves(entries: Iterable[Entry], *, model: str = "") -> ModelWaves:
 
 def advance_waves(state: ModelWaves, entry: Entry) -> ModelWaves:
     """The state after one more entry; raises IntegrityError as `fold_waves` does."""
-    require(entry.sequence > state.sequence, entry, "is not newer than the state")
-    change = _CHANGES.get(entry.kind)
-    if change is not None:
-        try:
-            state = change(state, entry)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"{entry.kind} cannot be read ({type(error).__name__}: {error})"
-            raise illegal(entry, reason) from error
-    return replace(state, model=entry.model, sequence=entry.sequence)
+    return after(state, entry, _CHANGES)
 
 
 def _started(state: ModelWaves, entry: Entry) -> ModelWaves:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from canary.legality import illegal, require
 from canary.waves_effects import NumberedWaveEffect, Verb, WaveEffect
 from canary.waves_states import Course, Standing
+from registry.journal_fold import illegal, require
 
 if TYPE_CHECKING:
     from canary.waves_states import ModelWaves, RegionState, Waves
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def under_way(state: ModelWaves, entry: Entry) -> Waves:
     """The waves that the entry must belong to."""
     if state.waves is None:
-        raise illegal(entry, f"{entry.kind} belongs to no waves")
+        raise illegal(entry, "belongs to no waves")
     return state.waves
 
 
@@ -26,7 +26,7 @@ def current(state: ModelWaves, entry: Entry) -> tuple[Waves, RegionState]:
     waves = under_way(state, entry)
     region = waves.of(entry.body["region"])
     if region is None:
-        raise illegal(entry, f"{entry.body['region']} is no region of these waves")
+        raise illegal(entry, f"names {entry.body['region']}, no region of these waves")
     return waves, region
 
 

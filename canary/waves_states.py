@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from canary.phases import Outcome, Phase
+from registry.journal_fold import JournalState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -152,11 +153,9 @@ class EndedWaves:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelWaves:
+class ModelWaves(JournalState):
     """What the journal says of one model's waves."""
 
-    model: str
-    sequence: int = 0
     waves: Waves | None = None
     history: tuple[EndedWaves, ...] = ()
     owed: Mapping[str, int] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from drift.history import WindowDistances
 from drift.window_estimate import WindowEstimate
 from drift.windows import Window
-from registry.errors import IntegrityError
+from registry.journal_fold import JournalState, after, illegal, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -94,11 +94,9 @@ class MadeRollback:
 
 
 @dataclass(frozen=True, slots=True)
-class DriftState:
+class DriftState(JournalState):
     """What the journal says of one model's drift."""
 
-    model: str = ""
-    sequence: int = 0
     case: Case | None = None
     """The open one."""
     ended: tuple[Case, ...] = ()
@@ -155,16 +153,7 @@ def fold(entries: Iterable[Entry], *, model: str = "") -> DriftState:
 
 def advance(state: DriftState, entry: Entry) -> DriftState:
     """The state after one more entry; raises IntegrityError as `fold` does."""
-    if entry.sequence <= state.sequence:
-        raise _illegal(entry, "is not newer than the state")
-    change = _CHANGES.get(entry.kind)
-    if change is not None:
-        try:
-            state = change(state, entry)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"{entry.kind} cannot be read ({type(error).__name__}: {error})"
-            raise _illegal(entry, reason) from error
-    return replace(state, model=entry.model, sequence=entry.sequence)
+    return after(state, entry, _CHANGES)
 
 
 def _window_judged(state: DriftState, entry: Entry) -> DriftState:
@@ -190,13 +179,13 @@ def _alarm_raised(state: DriftState, entry: Entry) -> DriftState:
     columns = tuple(body["columns"])
     if state.case is not None:
         case = _current(state, entry)
-        if severity.rank < case.severity.rank:
-            raise _illegal(entry, f"makes case {case.number} milder")
+        milder = severity.rank < case.severity.rank
+        require(not milder, entry, f"makes case {case.number} milder")
         columns = (*case.columns, *(name for name in columns if name not in case.columns))
         worse = replace(case, severity=severity, columns=columns, reason=body["reason"])
         return replace(state, case=replace(worse, quiet=0, acknowledged_by=""))
-    if body["case"] != state.next_case:
-        raise _illegal(entry, f"opens case {body['case']}, not {state.next_case}")
+    follows = body["case"] == state.next_case
+    require(follows, entry, f"opens case {body['case']}, not {state.next_case}")
     case = Case(
         number=body["case"],
         release=body["release"],
@@ -218,8 +207,8 @@ def _alarm_acknowledged(state: DriftState, entry: Entry) -> DriftState:
 def _alarm_muted(state: DriftState, entry: Entry) -> DriftState:
     body = entry.body
     mute = Mute(float(body["until"]), tuple(body["columns"]), entry.actor, body["reason"])
-    if not mute.reason or mute.until <= entry.at:
-        raise _illegal(entry, "mutes without a reason or an end")
+    ends = bool(mute.reason) and mute.until > entry.at
+    require(ends, entry, "mutes without a reason or an end")
     return replace(state, mute=mute)
 
 
@@ -238,8 +227,8 @@ def _rollback_requested(state: DriftState, entry: Entry) -> DriftState:
     if "case" not in body:
         return state
     case = _current(state, entry)
-    if case.attribution != "model":
-        raise _illegal(entry, f"rolls back in case {case.number}, which is not the model's")
+    models = case.attribution == "model"
+    require(models, entry, f"rolls back in case {case.number}, which is not the model's")
     made = MadeRollback(entry.at, case.number, case.release, int(body["to"]))
     case = replace(case, rolled_back_to=made.to)
     return replace(state, case=case, rollbacks=(*state.rollbacks, made))
@@ -253,16 +242,8 @@ def _alarm_cleared(state: DriftState, entry: Entry) -> DriftState:
 def _current(state: DriftState, entry: Entry) -> Case:
     """The open case, which the entry must name."""
     if state.case is None or entry.body["case"] != state.case.number:
-        raise _illegal(entry, f"belongs to case {entry.body['case']}, which is not open")
+        raise illegal(entry, f"belongs to case {entry.body['case']}, which is not open")
     return state.case
-
-
-def _illegal(entry: Entry, reason: str) -> IntegrityError:
-    return IntegrityError(
-        f"{entry.kind} {reason}",
-        where=f"journal of {entry.model}, entry {entry.sequence}",
-        remedy="trust nothing after it; restore the database from a copy",
-    )
 
 
 _CHANGES: Mapping[str, Callable[[DriftState, Entry], DriftState]] = {

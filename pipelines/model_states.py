@@ -18,6 +18,7 @@ from canary import fold as serving_fold
 from canary.states import ModelServing
 from drift import case as drift_fold
 from drift.case import DriftState
+from registry import journal_fold
 from registry.checkpoints import Checkpoint, Checkpoints
 from registry.journal_entry import GENESIS
 
@@ -114,7 +115,8 @@ def version() -> str:
     for room in (serving_fold, drift_fold):
         for path in sorted(Path(str(room.__file__)).parent.glob("*.py")):
             found.update(path.read_bytes())
-    found.update(Path(__file__).read_bytes())
+    for file in (journal_fold.__file__, __file__):
+        found.update(Path(file).read_bytes())
     return found.hexdigest()
 
 

@@ -75,7 +75,7 @@ ILLEGAL: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "before the one before it settled": [*FIRST, begun(US)],
     "without a verified copy": [start(), begun(EU)],
     "would go back to what it brings": [*FIRST[:-1], begun(EU, baseline=2)],
-    "is no region of these waves": [start(), begun("sa-east")],
+    "no region of these waves": [start(), begun("sa-east")],
     "in a region that is cut off": [*FIRST[:-1], about("region-cut-off", EU, reason=""), begun(EU)],
     "settles a wave that is waiting": [start(), about("wave-settled", EU)],
     "reverts a region while going forward": [*FIRST, about("wave-reverted", EU, release=1)],
