@@ -222,10 +222,8 @@ class Platform:
         sleep: Callable[[float], None] = time.sleep,
     ) -> Controller:
         """The one that moves traffic. Between two of its looks it calls `sleep` with seconds."""
-        from pipelines.rollout.aliases import alias_writer
         from pipelines.rollout.controller import Controller
         from pipelines.rollout.holders import holder_name
-        from pipelines.stages import announce
 
         return Controller(
             self.journal,
@@ -238,7 +236,19 @@ class Platform:
             steady=time.monotonic,
             actor=self.actor,
             holder=holder_name(self.actor),
-            on_event=announce,
-            aliases=alias_writer(self),
+            on_event=self.tell,
+            aliases=self.set_alias,
             roles=self.guard.roles_of,
         )
+
+    def tell(self, line: str) -> None:
+        """Show whoever waits what a controller does."""
+        from pipelines.stages import announce
+
+        announce(line)
+
+    def set_alias(self, model: str, alias: str, release: int) -> None:
+        """Let the model's alias follow its traffic. Raises EngineError when MLflow refuses."""
+        from pipelines.rollout.aliases import write_alias
+
+        write_alias(self, model, alias, release)

@@ -14,17 +14,14 @@ from pipelines.assembly import Platform
 from pipelines.model_config import load_model_config
 from pipelines.notifications import checked_webhook, notifying
 from pipelines.publish import publish_variant
-from pipelines.stages import Stages, announce
+from pipelines.stages import Stages
+from pipelines.waiting import wait_for
 from pipelines.waves.promoting import require_doors, roll_out_in_waves, wait_for_waves
-from registry.errors import ConflictError
 from registry.prefetch import prefetch
 from registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-WAIT_S = 1.0
-"""Between two looks at another rollout."""
 
 
 @task(name="roll-out", cache_policy=NO_CACHE)
@@ -59,20 +56,15 @@ def wait_for_rollout(
 
     Raises ConflictError when it is still there after `timeout_s`.
     """
-    began, told = clock(), ""
-    while (rollout := platform.serving(model).rollout) is not None:
-        stands = f"release {rollout.candidate} is {rollout.phase}, gets {rollout.weight} %"
-        if stands != told:
-            announce(f"Waiting: {stands}")
-            told = stands
-        left = timeout_s - (clock() - began)
-        if left <= 0:
-            raise ConflictError(
-                f"{stands}, after {timeout_s / 60:g} minutes of waiting",
-                where=model,
-                remedy=f"`sluice abort {model}` ends it, `--replace` does so and goes on",
-            )
-        sleep(min(left, WAIT_S))
+
+    def stands() -> str:
+        rollout = platform.serving(model).rollout
+        if rollout is None:
+            return ""
+        return f"release {rollout.candidate} is {rollout.phase}, gets {rollout.weight} %"
+
+    remedy = f"`sluice abort {model}` ends it, `--replace` does so and goes on"
+    wait_for(stands, timeout_s, model=model, remedy=remedy, clock=clock, sleep=sleep)
 
 
 @flow(name="promote", flow_run_name="promote-{model}")

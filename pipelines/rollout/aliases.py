@@ -8,23 +8,19 @@ from canary.effects import PRODUCTION
 from pipelines.serving_pointer import point_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipelines.assembly import Platform
 
 
-def alias_writer(platform: Platform) -> Callable[[str, str, int], None]:
-    """A function (model, alias, release) that points the alias at the release's artifact.
+def write_alias(platform: Platform, model: str, alias: str, release: int) -> None:
+    """Point the alias at the release's artifact, the signed serving pointer before MLflow's."""
+    if alias == PRODUCTION:
+        point_to(platform, model, release)
+    write_tracked_alias(platform, model, release, alias=alias)
 
-    The serving pointer, which is signed, comes before MLflow's.
-    """
 
-    def write(model: str, alias: str, release: int) -> None:
-        if alias == PRODUCTION:
-            point_to(platform, model, release)
-        catalog = platform.catalog(model)
-        artifact = catalog.artifacts[catalog.releases[release].artifact]
-        platform.tracking.set_alias(model, alias, artifact.version)
-        platform.tracking.tag(model, artifact.version, {f"release.{release}": alias})
-
-    return write
+def write_tracked_alias(platform: Platform, model: str, release: int, *, alias: str) -> None:
+    """Point MLflow's alias at the release's artifact. Raises EngineError when MLflow refuses."""
+    catalog = platform.catalog(model)
+    artifact = catalog.artifacts[catalog.require_release(model, release).artifact]
+    platform.tracking.set_alias(model, alias, artifact.version)
+    platform.tracking.tag(model, artifact.version, {f"release.{release}": alias})

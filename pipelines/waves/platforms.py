@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from canary.effects import PRODUCTION
 from model_repository.replication import replicate
 from pipelines.assembly import Platform
+from pipelines.rollout.aliases import write_tracked_alias
 from pipelines.serving_pointer import point_to
 from pipelines.waves.coordinator import DEFAULT_TTL_S, Coordinator
 from pipelines.waves.driving import Home
@@ -24,7 +25,6 @@ from registry.signature import VerifyingKey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.rollout.controller import Controller
     from registry.catalog import Catalog
     from registry.guard import AccessGuard
     from registry.identity import Identity
@@ -69,34 +69,12 @@ class RegionPlatform(Platform):
             for entry in entries
         )
 
-    def controller(
-        self,
-        *,
-        clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> Controller:
-        """The one that moves this region's traffic; the serving pointer follows it."""
-        from pipelines.rollout.controller import Controller
-        from pipelines.rollout.holders import holder_name
-        from pipelines.stages import announce
+    def tell(self, line: str) -> None:
+        """Show it under the region's name."""
+        super().tell(f"{self.name}: {line}")
 
-        return Controller(
-            self.journal,
-            self.leases,
-            self.fleet,
-            self.router,
-            self.telemetry,
-            clock=clock,
-            sleep=sleep,
-            steady=time.monotonic,
-            actor=self.actor,
-            holder=holder_name(self.actor),
-            on_event=lambda line: announce(f"{self.name}: {line}"),
-            aliases=self._point,
-            roles=self.guard.roles_of,
-        )
-
-    def _point(self, model: str, alias: str, release: int) -> None:
+    def set_alias(self, model: str, alias: str, release: int) -> None:
+        """The region's serving pointer follows its traffic; MLflow's aliases are the home's."""
         if alias == PRODUCTION:
             point_to(self, model, release)
 
@@ -167,13 +145,6 @@ def coordinator(home: Platform, *, tracked: bool = True) -> Coordinator:
         actor=home.actor,
         ttl_s=DEFAULT_TTL_S,
         on_event=announce,
-        aliases=partial(_alias, home) if tracked else None,
+        aliases=partial(write_tracked_alias, home, alias=PRODUCTION) if tracked else None,
     )
     return Coordinator(outfit, holder=holder_name(home.actor))
-
-
-def _alias(home: Platform, model: str, release: int) -> None:
-    catalog = home.catalog(model)
-    artifact = catalog.artifacts[catalog.require_release(model, release).artifact]
-    home.tracking.set_alias(model, PRODUCTION, artifact.version)
-    home.tracking.tag(model, artifact.version, {f"release.{release}": PRODUCTION})

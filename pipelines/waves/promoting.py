@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from infra.local.stack import require_up
 from pipelines.model_config import load_model_config
-from pipelines.stages import announce
+from pipelines.waiting import wait_for
 from pipelines.waves.platforms import coordinator
-from registry.errors import ConflictError
 from registry.regions import check_regions
 
 if TYPE_CHECKING:
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
     from canary.plan import RolloutPlan
     from pipelines.assembly import Platform
-
-WAIT_S = 1.0
-"""Between two looks at other waves."""
 
 
 def checked_plan(platform: Platform, model: str) -> RolloutPlan:
@@ -70,18 +66,14 @@ def wait_for_waves(
 
     Raises ConflictError when they still are after `timeout_s`.
     """
-    one, began, told = coordinator(platform), clock(), ""
-    while (waves := one.state(model).waves) is not None:
+    one = coordinator(platform)
+
+    def stands() -> str:
+        waves = one.state(model).waves
+        if waves is None:
+            return ""
         at = waves.current.name if waves.current else "its end"
-        stands = f"release {waves.candidate} is at {at}, {waves.course}"
-        if stands != told:
-            announce(f"Waiting: {stands}")
-            told = stands
-        left = timeout_s - (clock() - began)
-        if left <= 0:
-            raise ConflictError(
-                f"{stands}, after {timeout_s / 60:g} minutes of waiting",
-                where=model,
-                remedy=f"`sluice rollback {model}` ends it, `--replace` does so and goes on",
-            )
-        sleep(min(left, WAIT_S))
+        return f"release {waves.candidate} is at {at}, {waves.course}"
+
+    remedy = f"`sluice rollback {model}` ends it, `--replace` does so and goes on"
+    wait_for(stands, timeout_s, model=model, remedy=remedy, clock=clock, sleep=sleep)

@@ -230,7 +230,7 @@ def test_a_region_knows_its_releases_without_the_home(home: Platform) -> None:
     assert kinds == ["release-replicated"]
     Path(home.workspace.state / "journal.db").unlink()
     assert region.catalog(MODEL).require_release(MODEL, 1).variant == "toy"
-    region._point(MODEL, "production", 1)
+    region.set_alias(MODEL, "production", 1)
     assert (region.workspace.pointers / f"{MODEL}.json").is_file()
     assert not home.workspace.pointers.exists()
 
