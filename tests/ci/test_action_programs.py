@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import runpy
 import stat
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..http_server import Request, serving
 from .ci_files import GITHUB
 
 if TYPE_CHECKING:
@@ -55,30 +54,13 @@ class Comments:
 def served(answer: Any) -> Iterator[str]:
     """An HTTP server that answers JSON; its address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def reply(self) -> None:
-            size = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(size)) if size else {}
-            status, value = answer(self.command, self.path, body, self.headers)
-            content = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def reply(request: Request) -> None:
+        body = json.loads(request.body() or "{}")
+        status, value = answer(request.command, request.path, body, request.headers)
+        request.answer(status, json.dumps(value).encode(), Content_Type="application/json")
 
-        do_GET = do_POST = do_PATCH = reply  # noqa: N815 - the library's names
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(reply) as address:
+        yield address
 
 
 @pytest.fixture

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import os
-import shutil
 import signal
-import subprocess
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,25 +20,21 @@ from infra.prometheus_telemetry import PrometheusTelemetry, RunningTotal
 from pipelines.assembly import Platform
 from registry.errors import RetryableEngineError, UserError
 
+from ..http_server import Request, serving
+from ..prometheus import await_answer, needs_prometheus, prometheus
 from .toys import BROKEN, Door, client, grpc_client, make_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-needs_prometheus = pytest.mark.skipif(
-    shutil.which("prometheus") is None,
-    reason="Prometheus is not installed: apt-get install prometheus",
-)
-
 
 @dataclass
 class Scraped:
-    """A Prometheus, and the way from it to one front door's administration."""
+    """A Prometheus, and whether the front door's administration answers it."""
 
-    url: str
-    way: http.server.ThreadingHTTPServer
     predictions: Path
+    url: str = ""
     answers: bool = True
 
     def telemetry(self, **named: Any) -> PrometheusTelemetry:
@@ -54,84 +45,20 @@ class Scraped:
 @pytest.fixture(scope="module")
 def scraped(door: Door, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     folder = tmp_path_factory.mktemp("prometheus")
-    (port,) = free_ports(1)
-    with _way_to(door.workspace.run) as way:
-        scraped = Scraped(f"http://127.0.0.1:{port}", way, door.workspace.predictions)
-        way.scraped = scraped  # type: ignore[attr-defined]
-        with _prometheus(folder, port, way.server_address[1]):
-            yield scraped
+    made, run = Scraped(door.workspace.predictions), door.workspace.run
 
+    def reply(request: Request) -> None:
+        """A port for Envoy's socket, as a sidecar would be; silent while `answers` is off."""
+        content = b""
+        if made.answers:
+            with contextlib.suppress(RetryableEngineError), EnvoyAdmin.connected(run) as admin:
+                content = admin._get(request.path)
+        # Prometheus does not wait for ever on a busy machine.
+        with contextlib.suppress(BrokenPipeError):
+            request.answer(200 if content else 503, content, Content_Type="text/plain")
 
-@contextlib.contextmanager
-def _way_to(run: Path) -> Iterator[http.server.ThreadingHTTPServer]:
-    """A port for Envoy's socket, as a sidecar would be; silent while `answers` is off."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = b""
-            if self.server.scraped.answers:  # type: ignore[attr-defined]
-                with contextlib.suppress(RetryableEngineError), EnvoyAdmin.connected(run) as admin:
-                    content = admin._get(self.path)
-            # Prometheus does not wait for ever on a busy machine.
-            with contextlib.suppress(BrokenPipeError):
-                self.send_response(200 if content else 503)
-                self.end_headers()
-                self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextlib.contextmanager
-def _prometheus(folder: Path, port: int, target: int) -> Iterator[None]:
-    settings = folder / "prometheus.yml"
-    settings.write_text(
-        f"""
-        global: {{scrape_interval: 1s, scrape_timeout: 1s}}
-        scrape_configs:
-          - job_name: front-door
-            metrics_path: /stats/prometheus
-            static_configs: [{{targets: ["127.0.0.1:{target}"], labels: {{place: here}}}}]
-        """
-    )
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                str(shutil.which("prometheus")),
-                f"--config.file={settings}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        _await_answer(f"http://127.0.0.1:{port}/-/ready")
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _await_answer(url: str) -> None:
-    deadline = time.monotonic() + 30
-    with client() as opened:
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.TransportError):
-                if opened.get(url).status_code == 200:
-                    return
-            time.sleep(0.05)
-    raise AssertionError(f"{url} does not answer")
+    with serving(reply) as way, prometheus(folder, way, path="/stats/prometheus") as made.url:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +108,7 @@ def test_a_front_door_that_restarts_loses_nothing(door: Door, scraped: Scraped, 
     ask(door, model, 4)
     before = telemetry.read(model, 100)
     os.kill(door.supervisor.states()["envoy"].pid, signal.SIGKILL)
-    _await_answer(f"{door.url}/v2/models/{model}/ready")
+    await_answer(f"{door.url}/v2/models/{model}/ready")
     # A scrape of the new life, without which it could begin above where the old one ended.
     telemetry.read(model, 100)
     ask(door, model, 4)

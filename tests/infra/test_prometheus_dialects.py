@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import re
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +11,13 @@ import pytest
 from canary.ports import ArmCounters
 from infra.kubernetes.names import revision_name
 from infra.kubernetes.route_objects import object_name
-from infra.local.ports import free_ports
 from infra.prometheus_dialects import DIALECTS, EnvoyGateway
 from infra.prometheus_telemetry import PrometheusTelemetry
 from pipelines.assembly import Platform
 from registry.errors import PermanentEngineError, UserError
 
-from .test_prometheus import _prometheus, needs_prometheus
+from ..http_server import Request, serving
+from ..prometheus import needs_prometheus, prometheus
 from .toys import make_workspace
 
 if TYPE_CHECKING:
@@ -76,28 +74,14 @@ class Exporter:
 def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
     made = Exporter()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            shown = "\n".join(f"{key} {value}" for key, value in [*made.series.items()])
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write(f"envoy_server_live 1\n{shown}\n".encode())
+    def reply(request: Request) -> None:
+        shown = "\n".join(f"{key} {value}" for key, value in [*made.series.items()])
+        content = f"envoy_server_live 1\n{shown}\n".encode()
+        request.answer(200, content, Content_Type="text/plain; version=0.0.4")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    (port,) = free_ports(1)
-    made.url = f"http://127.0.0.1:{port}"
     folder = tmp_path_factory.mktemp("dialects")
-    with _prometheus(folder, port, server.server_address[1]):
+    with serving(reply) as target, prometheus(folder, target) as made.url:
         yield made
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def telemetry(exporter: Exporter, folder: Path, dialect: DialectName) -> PrometheusTelemetry:

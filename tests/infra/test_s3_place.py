@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,8 @@ from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA
 from pipelines.prediction_log_merge import merge_hour
 from pipelines.prediction_log_ship import ship_hour
 
+from ..object_store import create_bucket, object_store, use_store
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -28,34 +29,14 @@ AWAY = "http://127.0.0.1:9"
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
     """The address of a store with an empty bucket `speech`."""
-    import logging
-
-    from moto.server import ThreadedMotoServer
-    from pyarrow.fs import S3FileSystem
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    S3FileSystem(
-        access_key="key",
-        secret_key="secret",  # noqa: S106 - this server asks nobody's
-        region="us-east-1",
-        endpoint_override=address,
-        allow_bucket_creation=True,
-    ).create_dir("speech")
-    yield address
-    server.stop()
+    with object_store() as address:
+        create_bucket(address, "speech")
+        yield address
 
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    use_store(monkeypatch)
 
 
 @pytest.fixture

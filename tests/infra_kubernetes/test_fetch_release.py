@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
 import time
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ from registry.errors import IntegrityError, RetryableEngineError
 from registry.signature import SigningKey, VerifyingKey
 
 from ..infra.toys import make_workspace, publish
+from ..object_store import create_bucket, object_store, use_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,28 +74,16 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
-    """The address of an S3 of its own."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
+    """The address of an S3 with an empty bucket `releases`."""
+    with object_store() as address:
+        create_bucket(address, "releases")
+        yield address
 
 
 @pytest.fixture
 def bucket(store: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a folder in an empty bucket, which this process may write."""
-    from pyarrow.fs import S3FileSystem
-
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", store)
-    S3FileSystem(endpoint_override=store, allow_bucket_creation=True).create_dir("releases")
+    """The address of a folder in the bucket, which this process may write."""
+    use_store(monkeypatch, store)
     return f"s3://releases/{time.time_ns()}"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,8 @@ from tritonclient.grpc import service_pb2
 from canary.ports import Route, Share
 from infra.kubernetes.route_probe import boundaries, disagreement, grpc_probe, http_probe
 from infra.kubernetes.session_match import BUCKETS, bucket_of, bucket_ranges
+
+from ..http_server import Request, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,24 +31,15 @@ def side(headers: Mapping[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def http_door() -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = self.path == "/v2/models/speech/ready"
-            self.send_response(400 if known else 404)  # a model that is not ready has a release too
-            if known:
-                self.send_header("x-sluice-release", side(dict(self.headers)))
-            self.end_headers()
+    def reply(request: Request) -> None:
+        if request.path != "/v2/models/speech/ready":
+            request.answer(404)
+            return
+        # A model that is not ready has a release too.
+        request.answer(400, x_sluice_release=side(dict(request.headers)))
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(reply) as address:
+        yield f"{address}/"
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
-import http.server
 import json
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.http_server import Request, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,42 +74,17 @@ def collecting() -> Iterator[Collector]:
     """A collector on a free port of this machine."""
     collector = Collector()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self._body()
-            if self.headers.get("content-encoding") == "gzip":
-                body = gzip.decompress(body)
-            collector.paths.append(self.path)
-            collector.bodies.append(body)
-            collector.take(body, self.headers["content-type"])
-            self.send_response(200)
-            self.send_header("content-type", "application/x-protobuf")
-            self.send_header("content-length", "0")
-            self.end_headers()
+    def reply(request: Request) -> None:
+        body = request.body()
+        if request.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        collector.paths.append(request.path)
+        collector.bodies.append(body)
+        collector.take(body, request.headers["content-type"])
+        request.answer(200, Content_Type="application/x-protobuf")
 
-        def _body(self) -> bytes:
-            if self.headers.get("transfer-encoding") != "chunked":
-                return self.rfile.read(int(self.headers.get("content-length", 0)))
-            chunks = []
-            while size := int(self.rfile.readline(), 16):
-                chunks.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(chunks)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    collector.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(reply) as collector.endpoint:
         yield collector
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _told(service: str, span: Span) -> Told:

@@ -6,12 +6,8 @@ No Grafana runs here: what a panel asks is put to a real Prometheus that scrapes
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import re
-import shutil
-import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +19,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from infra.grafana.source.__main__ import FOLDER, documents
 from infra.local.engine_metrics import ENVOY_METRICS, TRITON_METRICS
-from infra.local.ports import free_ports
 from pipelines.metrics import PlatformCollector
+from tests.http_server import Request, serving
 from tests.pipelines.test_drift_attribution import StagedPlatform
+from tests.prometheus import needs_prometheus, prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,61 +110,6 @@ def test_a_dashboard_can_be_found_and_read(name: str) -> None:
             assert (CHECKOUT / runbooks["query"] / f"{rule['alert']}.md").exists()
 
 
-@contextlib.contextmanager
-def telling(content: bytes) -> Iterator[int]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextlib.contextmanager
-def prometheus(folder: Path, target: int) -> Iterator[httpx.Client]:
-    (port,) = free_ports(1)
-    (folder / "prometheus.yml").write_text(
-        f"""
-        global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
-        rule_files: ["{RULES}"]
-        scrape_configs:
-          - job_name: sluice
-            static_configs: [{{targets: ["127.0.0.1:{target}"]}}]
-        """
-    )
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                str(shutil.which("prometheus")),
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=address, trust_env=False, timeout=10) as client:
-            yield client
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
 def result_of(client: httpx.Client, expression: str) -> list[Any]:
     answer = client.get("/api/v1/query", params={"query": expression})
     assert answer.status_code == 200, (expression, answer.text)
@@ -176,14 +118,18 @@ def result_of(client: httpx.Client, expression: str) -> list[Any]:
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(
-    shutil.which("prometheus") is None,
-    reason="Prometheus is not installed: apt-get install prometheus",
-)
+@needs_prometheus
 def test_a_real_prometheus_understands_every_panel_and_fills_them(
     exported: bytes, tmp_path: Path
 ) -> None:
-    with telling(exported) as target, prometheus(tmp_path, target) as client:
+    def reply(request: Request) -> None:
+        request.answer(200, exported, Content_Type="text/plain; version=0.0.4")
+
+    with (
+        serving(reply) as target,
+        prometheus(tmp_path, target, rules=RULES) as address,
+        httpx.Client(base_url=address, trust_env=False, timeout=10) as client,
+    ):
         deadline = time.monotonic() + 40
         filled: list[Any] = []
         while not filled:

@@ -12,7 +12,6 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +24,7 @@ from pipelines.notifications import SENT, notifying
 from registry.errors import UserError
 from registry.workspace import Workspace
 from tests.canary.world import Behaviour, MemoryWorld
+from tests.http_server import Request, serving
 from tests.rollout.stage import MODEL, QUICK, Stage, always
 
 if TYPE_CHECKING:
@@ -43,49 +43,35 @@ class Receiver:
     answers: list[int] = field(default_factory=lambda: [204])
     hangs: threading.Event | None = None
     posts: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    port: int = 0
+    address: str = ""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/{IN_ADDRESS}"
+        return f"{self.address}/{IN_ADDRESS}"
 
     @property
     def events(self) -> list[str]:
         return [json.loads(body)["data"]["event"] for _, body in self.posts]
 
-    def answer(self) -> int:
+    def status(self) -> int:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
     @contextmanager
     def listening(self) -> Iterator[Receiver]:
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.posts.append(({k.lower(): v for k, v in self.headers.items()}, body))
-                if receiver.hangs is not None:
-                    receiver.hangs.wait(20)
-                    return
-                self.send_response(receiver.answer())
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Print nothing."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
+        def reply(request: Request) -> None:
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            self.posts.append((headers, request.body()))
             if self.hangs is not None:
-                self.hangs.set()
-            server.shutdown()
-            server.server_close()
-            thread.join()
+                self.hangs.wait(20)
+                return
+            request.answer(self.status())
+
+        with serving(reply) as self.address:
+            try:
+                yield self
+            finally:
+                if self.hangs is not None:
+                    self.hangs.set()
 
 
 @pytest.fixture

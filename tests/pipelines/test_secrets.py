@@ -12,7 +12,6 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 import jwt
@@ -25,6 +24,7 @@ from infra.prometheus_telemetry import PrometheusTelemetry
 from registry.errors import SluiceError
 from registry.signature import SigningKey
 
+from ..http_server import Request, serving
 from .conftest import GRID, MODEL
 from .test_path import Traffic
 
@@ -54,34 +54,20 @@ class Listener:
 
     def __init__(self) -> None:
         self.headers: list[str] = []
-        listener = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                listener.headers.append(str(self.headers))
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                self.send_response(403)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815 - the library's names
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        self.address = ""
 
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
     made = Listener()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.05,))
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+
+    def refuse(request: Request) -> None:
+        made.headers.append(str(request.headers))
+        request.body()
+        request.answer(403)
+
+    with serving(refuse) as made.address:
+        yield made
 
 
 class Arguments:

@@ -6,10 +6,8 @@ import hmac
 import json
 import os
 import socket
-import threading
 import time
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -23,6 +21,8 @@ from registry.identity import Identity, identify, verify_token
 from registry.identity_keys import FRESH_S, STALE_S, issuer_keys
 from registry.origin import ci_run, process_origin
 from registry.workspace import Workspace
+
+from ..http_server import Request, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -244,32 +244,20 @@ class Issuer:
 
     def __init__(self) -> None:
         self.status, self.content, self.asked = 200, b"", 0
-        issuer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                issuer.asked += 1
-                self.send_response(issuer.status)
-                self.send_header("Content-Length", str(len(issuer.content)))
-                self.end_headers()
-                self.wfile.write(issuer.content)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}/keys"
+        self.address = ""
 
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
     made = Issuer()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+
+    def reply(request: Request) -> None:
+        made.asked += 1
+        request.answer(made.status, made.content, Content_Type="application/json")
+
+    with serving(reply) as address:
+        made.address = f"{address}/keys"
+        yield made
 
 
 def grow_older(workspace: Workspace, by_s: float) -> None:
