@@ -70,30 +70,6 @@ class Rules:
         (folder / RULES).write_bytes(canonical_json(asdict(self)) + b"\n")
 
 
-def load_model(model_class: Any, source: Path) -> Any:
-    """The checkpoint in FP32, its weights all from its own files.
-
-    Raises UserError when a tensor is missing.
-    """
-    model, loading = model_class.from_pretrained(
-        source,
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=False,
-        attn_implementation="eager",
-        dtype="float32",
-        output_loading_info=True,
-    )
-    if missing := sorted(loading["missing_keys"]):
-        # Transformers would start them at random and only warn.
-        raise UserError(
-            f"{len(missing)} tensors are missing, the first is {missing[0]!r}",
-            where=str(source),
-            remedy="save the whole model again",
-        )
-    return model.eval()
-
-
 def ids_of(model: Any, key: str) -> tuple[int, ...]:
     """The ids under `key` of the generation's configuration, else the model's; may be none."""
     for values in (model.generation_config, model.config):

@@ -16,6 +16,7 @@ import torch
 
 from pipelines.conversion.ctc_speech.source import whisper_parts
 from pipelines.conversion.hugging_face import CONFIG, WEIGHTS, read_header, read_object
+from pipelines.conversion.loading import load_model
 from registry.errors import UserError
 
 if TYPE_CHECKING:
@@ -129,24 +130,8 @@ def _load_wav2vec2(source: Path) -> Any:
     from torch.nn.utils import parametrize
     from transformers import Wav2Vec2ForCTC
 
-    model, loading = Wav2Vec2ForCTC.from_pretrained(
-        source,
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=False,
-        attn_implementation="eager",
-        dtype="float32",
-        output_loading_info=True,
-    )
     # Only training masks spectra.
-    missing = sorted(set(loading["missing_keys"]) - {"wav2vec2.masked_spec_embed"})
-    if missing:
-        # Transformers would start them at random and only warn.
-        raise UserError(
-            f"{len(missing)} tensors are missing, the first is {missing[0]!r}",
-            where=str(source / WEIGHTS),
-            remedy="save the whole model again",
-        )
+    model = load_model(Wav2Vec2ForCTC, source, unused={"wav2vec2.masked_spec_embed"})
     convolution = model.wav2vec2.encoder.pos_conv_embed.conv
     if parametrize.is_parametrized(convolution, "weight"):
         # The product of norm and direction is a constant when the model serves.

@@ -7,15 +7,14 @@ says whether a difference is small enough: that is the gate's question, asked of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from registry.errors import PermanentEngineError
+from pipelines.conversion.ctc_agreement import agreement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -46,33 +45,13 @@ def reference(network: Any, feed: Mapping[str, NDArray[Any]], blank: int) -> Ref
 def measure(session: Any, reference: Reference, variant: str) -> dict[str, float]:
     """Differences of the logits, and shares of frames and of transcripts that are the same.
 
-    `session` maps inputs by name to outputs by name. Raises PermanentEngineError when it computes
-    NaN or infinity.
+    `session` maps inputs by name to outputs by name. Raises PermanentEngineError as `agreement`.
     """
     logits = np.concatenate([session(part)["logits"] for part in _batches(reference.feed)])
-    if not np.isfinite(logits).all():
-        raise PermanentEngineError(
-            f"the variant {variant!r} computes NaN or infinity on plain sounds",
-            remedy="leave it out of the variants, or check the checkpoint's weights",
-        )
-    off = np.abs(logits - reference.logits)
-    found, expected = logits.argmax(-1), reference.logits.argmax(-1)
-    same = [
-        collapsed(one, reference.blank) == collapsed(other, reference.blank)
-        for one, other in zip(found.tolist(), expected.tolist(), strict=True)
-    ]
     return {
         "sounds": float(len(logits)),
-        "logits_max": float(off.max()),
-        "logits_mean": float(off.mean()),
-        "frame_agreement": float((found == expected).mean()),
-        "agreement": float(np.mean(same)),
+        **agreement(logits, reference.logits, reference.blank, variant),
     }
-
-
-def collapsed(frames: Sequence[int], blank: int) -> list[int]:
-    """The tokens of a greedy path: repeats count once, blanks not at all (Graves et al. 2006)."""
-    return [token for token, _ in groupby(frames) if token != blank]
 
 
 def made_up(samples: int, sample_rate: int) -> list[NDArray[np.float32]]:

@@ -7,17 +7,17 @@ whether a difference is small enough: that is the gate's question, asked of word
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.conversion.ctc_agreement import agreement
 from pipelines.conversion.lip_reading.architecture import CLIP
 from pipelines.conversion.lip_reading.network import INPUT, OUTPUT
 from registry.errors import PermanentEngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -51,33 +51,14 @@ def reference(model: Any, clips: NDArray[np.float32], blank: int) -> Reference:
 def measure(session: Session, expected: Reference, variant: str) -> dict[str, float]:
     """Differences of probabilities, and shares of frames and of transcripts that are the same.
 
-    `logits_max` and `logits_mean` are of probabilities, 0 to 1. Raises PermanentEngineError when
-    the variant computes NaN or infinity.
+    `logits_max` and `logits_mean` are of probabilities, 0 to 1. Raises PermanentEngineError as
+    `agreement`.
     """
     found = np.concatenate([session({INPUT: part})[OUTPUT] for part in _batches(expected.clips)])
-    if not np.isfinite(found).all():
-        raise PermanentEngineError(
-            f"the variant {variant!r} computes NaN or infinity on plain clips",
-            remedy="leave it out of the variants, or check the checkpoint's weights",
-        )
-    off = np.abs(found - expected.probabilities)
-    chosen, wanted = found.argmax(-1), expected.probabilities.argmax(-1)
-    same = [
-        collapsed(one, expected.blank) == collapsed(other, expected.blank)
-        for one, other in zip(chosen.tolist(), wanted.tolist(), strict=True)
-    ]
     return {
         "clips": float(len(found)),
-        "logits_max": float(off.max()),
-        "logits_mean": float(off.mean()),
-        "frame_agreement": float((chosen == wanted).mean()),
-        "agreement": float(np.mean(same)),
+        **agreement(found, expected.probabilities, expected.blank, variant),
     }
-
-
-def collapsed(frames: Sequence[int], blank: int) -> list[int]:
-    """The tokens of a greedy path: repeats count once, blanks not at all (Graves et al. 2006)."""
-    return [token for token, _ in groupby(frames) if token != blank]
 
 
 def made_up() -> NDArray[np.float32]:

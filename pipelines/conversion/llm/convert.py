@@ -102,7 +102,7 @@ class LlmConversion(Conversion):
 def _load(source: Path, facts: LlmFacts) -> tuple[Any, Any]:
     from transformers import AutoTokenizer, LlamaForCausalLM, Qwen2ForCausalLM
 
-    from pipelines.conversion.text_generation import load_model
+    from pipelines.conversion.loading import load_model
 
     classes = {"llama": LlamaForCausalLM, "qwen2": Qwen2ForCausalLM}
     tokenizer = AutoTokenizer.from_pretrained(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.conversion.formats.graph import check
 from pipelines.conversion.job import EXAMPLES, Conversion, Request
+from pipelines.conversion.loading import load_model
 from pipelines.conversion.text_codec import check_encoding, encoder_of
-from pipelines.conversion.text_generation import load_model
 from pipelines.conversion.text_graphs import export_encoder, export_seq2seq_decoder
 from pipelines.conversion.text_parity import MADE_UP, PROBES, examples, measure, reference
 from pipelines.conversion.text_source import QUESTION, Prompt, prompt_of

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from pipelines.conversion.job import EXAMPLES, Conversion, Request
+from pipelines.conversion.loading import load_model
 from pipelines.conversion.whisper.files import decoding_values, write_serving_files
 from pipelines.conversion.whisper.graphs import export_decoder, export_encoder
 from pipelines.conversion.whisper.parity import decoder_feed, measure, probe, reference
@@ -86,22 +87,5 @@ class WhisperConversion(Conversion):
 def _load(source: Path) -> tuple[Any, Any]:
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    model, loading = WhisperForConditionalGeneration.from_pretrained(
-        source,
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=False,
-        # The plain attention is the one that the exporter by tracing writes cleanly.
-        attn_implementation="eager",
-        dtype="float32",
-        output_loading_info=True,
-    )
-    if missing := sorted(loading["missing_keys"]):
-        # Transformers would start them at random and only warn.
-        raise UserError(
-            f"{len(missing)} tensors are missing, the first is {missing[0]!r}",
-            where=str(source / "model.safetensors"),
-            remedy="save the whole model again",
-        )
     extractor = WhisperFeatureExtractor.from_pretrained(source, local_files_only=True)
-    return model.eval(), extractor
+    return load_model(WhisperForConditionalGeneration, source), extractor
