@@ -11,7 +11,8 @@ end, and not failed before its beginning.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from canary.evidence import Stratum
@@ -198,10 +199,10 @@ def gained(before: ArmCounters, now: ArmCounters) -> ArmCounters | None:
     more events than units seem to have come. What was counted in between is lost for every metric
     alike, so leaving the interval out favours neither arm.
     """
-    more = ArmCounters(*(new - old for old, new in zip(astuple(before), astuple(now), strict=True)))
+    more = ArmCounters(*(new - old for old, new in zip(_counts(before), _counts(now), strict=True)))
     # A program tells of its answers later than the router. Sessions at risk bridge that.
     late = () if now.sessions else (more.empty, more.fallbacks)
-    if min(astuple(more)) < 0 or max(more.errors, more.slow, *late) > more.requests:
+    if min(_counts(more)) < 0 or max(more.errors, more.slow, *late) > more.requests:
         return None
     for event in _SESSION_EVENTS:
         if getattr(more, event) > _at_risk(before, more, event):
@@ -219,16 +220,18 @@ def _share(candidate: int, baseline: int) -> float:
 
 
 def _sum(one: ArmCounters, other: ArmCounters) -> ArmCounters:
-    return ArmCounters(*(a + b for a, b in zip(astuple(one), astuple(other), strict=True)))
+    return ArmCounters(*(a + b for a, b in zip(_counts(one), _counts(other), strict=True)))
 
 
 def _short(arm: ArmCounters) -> list[int]:
     """The counters in their order, without the zeros at the end."""
-    values = list(astuple(arm))
+    values = list(_counts(arm))
     while len(values) > _ALWAYS and not values[-1]:
         values.pop()
     return values
 
 
+_counts = attrgetter(*(counter.name for counter in fields(ArmCounters)))
+"""All counters in their order; `dataclasses.astuple` would copy each of them."""
 _ALWAYS = 3
 _SESSION_EVENTS = ("sessions_failed", "sessions_slow", "sessions_empty", "sessions_fallback")
