@@ -89,6 +89,8 @@ def verify(
 ) -> None:
     """Walk the chain behind what serves: hash every byte, check every signature.
 
+    In every region too, whose copies are its own.
+
     Exit 0 when it is whole, 1 when it is broken, 2 for wrong use.
 
     Example: sluice verify whisper-grid

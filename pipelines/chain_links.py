@@ -151,6 +151,18 @@ def check_record(chain: Chain, release: ReleaseRecord) -> str:
     return f"manifest {release.manifest_digest[:12]}, {len(manifest.files)} files signed"
 
 
+def check_copy(chain: Chain, home: Catalog, release: ReleaseRecord) -> str:
+    """That a region's signed record is the one that its home published."""
+    places, published = chain.platform.workspace, home.releases.get(release.release)
+    if published is None or published.body != release.body:
+        raise IntegrityError("it is not the release that the home published")
+    layout = ReleaseLayout(places.repository, chain.model, release.release)
+    manifest = read_record(layout, places.releases, chain.keys)
+    if manifest.digest != release.manifest_digest:
+        raise IntegrityError("the record is not the one that was journaled")
+    return f"manifest {release.manifest_digest[:12]}, {len(manifest.files)} files signed"
+
+
 def check_bytes(chain: Chain, release: ReleaseRecord) -> str:
     """That every byte in the repository is signed, and the model in it is the variant."""
     places = chain.platform.workspace

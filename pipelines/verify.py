@@ -1,20 +1,22 @@
 """Walks the chain behind what serves, link by link, and says where it breaks first.
 
 From the journal: artifact, variant, gate, release record, bytes in the repository, running
-revision, route, serving pointer. Every byte is read anew, whatever was remembered of it. It changes
-nothing, so it may run beside anything.
+revision, route, serving pointer; in each region, all that is its own. Every byte is read anew,
+whatever was remembered of it. It changes nothing, so it may run beside anything.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines import chain_links as links
 from pipelines.chain_links import Chain
 from pipelines.serving_pointer import last_pointer
 from registry.errors import EngineError, IntegrityError, SluiceError, UserError
+from registry.regions import region_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from canary.ports import Route
     from canary.states import ModelServing
     from pipelines.assembly import Platform
+    from pipelines.waves.platforms import RegionPlatform
     from registry.catalog import Catalog, ReleaseRecord
     from registry.journal import Entry
     from registry.signature import VerifyingKey
@@ -135,9 +138,43 @@ def _walk_model(walk: Walk, platform: Platform, model: str, *, release: int, eve
     for number in running.releases:
         if number not in known.catalog.releases:
             walk.look("revision", f"{model} {number}", _never_published)
-    _walk_route(walk, chain, running)
+    _walk_route(walk, chain, running, model)
     if last_pointer(known.entries) is not None:
         walk.look("pointer", model, lambda: links.check_served(chain, time.time()))
+    if region_names(platform.workspace):
+        from pipelines.waves.platforms import region_platforms
+
+        for region in region_platforms(platform).values():
+            _walk_region(walk, chain, region, release=release, every=every)
+
+
+def _walk_region(
+    walk: Walk, home: Chain, region: RegionPlatform, *, release: int, every: bool
+) -> None:
+    """What serves there: its own journal, the copies that were brought, what runs and its route."""
+    model, name = home.model, region.name
+    of, said = f"{model} in {name}", list[_Said]()
+    try:
+        if model not in region.journal.models():
+            walk.links.append(Link("journal", of, DOWN, "nothing was brought there"))
+            return
+    except EngineError as error:
+        walk.links.append(Link("journal", of, DOWN, error.what))
+        return
+    if not walk.look("journal", of, lambda: _read_journal(region, model, said)):
+        return
+    (known,) = said
+    there = Chain(region, model, known.entries, region.catalog(model), known.serving, home.keys)
+    running = _Running(region, model)
+    if not release or release in there.catalog.releases:
+        for record in _chosen(there, running.releases, release=release, every=every):
+            brought = f"{model} {record.release} in {name}"
+            walk.look("release", brought, partial(links.check_copy, there, home.catalog, record))
+            walk.look("bytes", brought, partial(links.check_bytes, there, record))
+            _look_at_revision(walk, there, record.release, running, brought)
+    _walk_route(walk, there, running, of)
+    if last_pointer(known.entries) is not None:
+        walk.look("pointer", of, lambda: links.check_served(there, time.time()))
 
 
 @dataclass(frozen=True)
@@ -199,21 +236,21 @@ def _walk_release(walk: Walk, chain: Chain, record: ReleaseRecord, running: _Run
     walk.look("gate", of, lambda: links.check_gate(chain, record))
     walk.look("release", of, lambda: links.check_record(chain, record))
     walk.look("bytes", of, lambda: links.check_bytes(chain, record))
-    if number in running.releases:
-        walk.look("revision", of, lambda: links.check_revision(chain, number))
+    _look_at_revision(walk, chain, number, running, of)
+
+
+def _look_at_revision(walk: Walk, chain: Chain, release: int, running: _Running, of: str) -> None:
+    if release in running.releases:
+        walk.look("revision", of, lambda: links.check_revision(chain, release))
     else:
         walk.links.append(Link("revision", of, DOWN, running.why or "does not run"))
 
 
-def _walk_route(walk: Walk, chain: Chain, running: _Running) -> None:
+def _walk_route(walk: Walk, chain: Chain, running: _Running, of: str) -> None:
     if running.why:
-        walk.links.append(Link("route", chain.model, DOWN, running.why))
+        walk.links.append(Link("route", of, DOWN, running.why))
         return
-    walk.look(
-        "route",
-        chain.model,
-        lambda: links.check_route(chain, running.route(), running.releases),
-    )
+    walk.look("route", of, lambda: links.check_route(chain, running.route(), running.releases))
 
 
 def _never_published() -> str:

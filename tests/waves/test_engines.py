@@ -14,6 +14,7 @@ from infra.local.orphans import find_orphans
 from infra.local.region_stack import door_of, down_regions, up_regions
 from model_repository.layout import ReleaseLayout
 from pipelines.assembly import Platform
+from pipelines.verify import OK, verify_models
 from pipelines.waves.overview import region_rows
 from pipelines.waves.platforms import coordinator, region_platforms
 from registry.regions import open_region
@@ -134,3 +135,7 @@ def test_two_regions_in_waves_and_back(home: Platform) -> None:
         ("eu-west", "reverted", 1, "1:100%"),
         ("us-east", "turned-back", 1, "1:100%"),
     ]
+    found = [one for one in verify_models(home, [MODEL]).links if one.of.endswith("us-east")]
+    held = {one.link: one.detail for one in found if one.state == OK}
+    assert held["revision"] == "ready, version and golden answers are the gate's"
+    assert held["route"] == "100 % to release 1"
