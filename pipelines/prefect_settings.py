@@ -1,8 +1,9 @@
-"""Points Prefect at the workspace's server, before Prefect is imported."""
+"""Points Prefect at the workspace's server, before Prefect is used."""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from pipelines.stages import announce
@@ -41,3 +42,6 @@ def point_prefect(workspace: Workspace) -> None:
                 "No Prefect server is up: starting one for this command (`sluice up` keeps one)"
             )
             os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
+    if (prefect := sys.modules.get("prefect.context")) is not None:
+        # It reads the environment once, as it is imported.
+        prefect.refresh_global_settings_context()

@@ -15,7 +15,7 @@ from registry.workspace import Workspace
 from tests.canary.world import Behaviour
 from tests.rollout.stage import MODEL, QUICK, Stage, after
 
-from .test_main import run
+from .program import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipelines.scaffold import WORKSPACE_FILE
 
 from ..validation.conftest import SetOnDisk
+from .program import run
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
 
 pytestmark = pytest.mark.engine
-
-PROGRAM = Path(sys.executable).parent / "sluice"
 
 
 class Desk:
@@ -29,15 +29,7 @@ class Desk:
         self.disk = SetOnDisk(root / "data" / "evaluation")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        ran = subprocess.run(
-            [PROGRAM, "data", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-            env=os.environ | {"SLUICE_WORKSPACE": str(self.root)},
-            cwd=self.root,
-        )
+        ran = run("data", *arguments, workspace=self.root, folder=self.root)
         assert "Traceback" not in ran.stderr
         return ran
 

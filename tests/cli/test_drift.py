@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .program import run
 from .test_canary_commands import POLICY
-from .test_main import run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,8 @@ from registry.workspace import Workspace
 from tests.canary.world import Behaviour
 from tests.rollout.stage import MODEL, QUICK, Stage, after
 
+from .program import run
 from .test_canary_commands import POLICY, publish, served_workspace
-from .test_main import run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from registry.workspace import Workspace
 from validation.evidence import Check, GateReport
 from validation.verdict import Verdict
 
-from .test_main import run
+from .program import run
 
 DIGEST = "ab" * 32
 POLICY = f"""

@@ -23,7 +23,7 @@ from pipelines.conversion.kinds import kind_of
 from pipelines.conversion.recipes import conversion_hash, recipe_of
 from validation.dataset import Dataset
 
-from . import warm_python
+from .. import warm_python
 
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 MODELS = GRID / "models"

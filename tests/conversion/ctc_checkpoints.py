@@ -16,7 +16,7 @@ import numpy as np
 
 from infra.environments.locks import CONVERTER, SERVING
 
-from .warm_python import run
+from ..warm_python import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,7 +22,7 @@ from pipelines.conversion.kind import Recipe
 from pipelines.conversion.lip_reading.kind import KIND
 from pipelines.conversion.recipes import conversion_hash
 
-from .warm_python import run, warm
+from ..warm_python import run, warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -16,7 +16,7 @@ from pipelines.conversion.recipes import recipe_of
 from pipelines.conversion.voice_cleaning.kind import KIND
 from registry.errors import PermanentEngineError, UserError
 
-from .warm_python import warm
+from ..warm_python import warm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,8 +16,8 @@ from pipelines.conversion.child import convert
 from pipelines.conversion.ctc_speech.kind import KIND
 from registry.errors import PermanentEngineError, UserError
 
+from ..warm_python import warm
 from . import ctc_checkpoints as ctc
-from .warm_python import warm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,7 @@ from pipelines.conversion.kind import Recipe
 from registry.errors import UserError
 from registry.quiet import QUIET_ENVIRONMENT
 
-from .warm_python import warm
+from ..warm_python import warm
 
 HERE = Path(__file__).parent
 FORMATS = sorted(Path(settings.__file__).parent.glob("*.py"))

@@ -15,7 +15,7 @@ from pipelines.conversion.child import ConvertedVariant, convert
 from pipelines.conversion.kinds import kind_of
 from pipelines.conversion.recipes import recipe_of
 
-from .warm_python import warm
+from ..warm_python import warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import pytest
 from infra.environments.locks import CONVERTER
 from pipelines.conversion.voice_cleaning.source import facts, inspect
 
-from ..conversion.warm_python import run
+from ..warm_python import run
 
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 MODEL = GRID / "models" / "cleaner-grid"

@@ -25,7 +25,7 @@ from speech.speakers import (
 
 from infra.environments.locks import CONVERTER
 
-from ..conversion.warm_python import run
+from ..warm_python import run
 
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 MODEL = GRID / "models" / "ctc-grid"

@@ -12,7 +12,7 @@ from speech.grammar import WORDS
 
 from infra.environments.locks import CONVERTER
 
-from ..conversion.warm_python import run
+from ..warm_python import run
 
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 MODELS = GRID / "models"

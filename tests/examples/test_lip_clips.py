@@ -20,7 +20,7 @@ from speech.grammar import SLOTS as GRAMMAR
 
 from infra.environments.locks import KERAS
 
-from ..conversion.warm_python import run
+from ..warm_python import run
 
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 MODEL = GRID / "models" / "lips-grid"

@@ -11,7 +11,7 @@ import pytest
 from infra.environments.locks import CONVERTER
 from pipelines.conversion.kinds import kind_of
 
-from ..conversion.warm_python import run
+from ..warm_python import run
 
 GRID = Path(__file__).resolve().parents[2] / "examples" / "grid"
 KINDS = {"translation-grid": "translation", "llm-grid": "llm"}

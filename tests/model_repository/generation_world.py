@@ -27,7 +27,7 @@ from infra.local.shared_memory import remove_regions
 from model_repository.config import Batching
 from model_repository.publishing import build_private
 
-from ..conversion import warm_python
+from .. import warm_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

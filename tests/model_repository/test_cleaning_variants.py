@@ -16,7 +16,7 @@ from registry.quiet import QUIET_ENVIRONMENT
 from validation.dataset import Dataset
 from validation.enhancement import improvement
 
-from ..conversion import warm_python
+from .. import warm_python
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from registry.quiet import QUIET_ENVIRONMENT
+from infra.environments.locks import CONTROL
+from tests.warm_python import warm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 GRID = CHECKOUT / "examples" / "grid"
 PROGRAM = Path(sys.executable).parent / "sluice"
-WARM_PROGRAM = Path(__file__).with_name("warm_program.py")
 MODEL = "whisper-grid"
 TIMEOUT_S = 180
 
@@ -54,78 +51,22 @@ class Home:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._warm: subprocess.Popen[bytes] | None = None
-        self._runs = 0
+        self._program: list[str] = [str(PROGRAM)]
         self._front_door = ""
 
     def up(self) -> None:
-        """Start the engines, and a program that has made its imports under their addresses."""
+        """Start the engines, and from now on run commands in forks of a warm program."""
         self.json("up")
-        server = self.json("status")["addresses"]["prefect"]
-        prefect = self.root / ".sluice" / "prefect"
-        named = {"PREFECT_API_URL": f"{server}/api", "PREFECT_HOME": str(prefect)}
-        others = {
-            "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(prefect / "results"),
-            "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-            "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-        }
-        self._warm = subprocess.Popen(
-            [sys.executable, WARM_PROGRAM, self._socket],
-            env=self.environment() | QUIET_ENVIRONMENT | named | others,
-            cwd=CHECKOUT,
-        )
-        deadline = time.monotonic() + TIMEOUT_S
-        while not self._socket.exists():
-            assert self._warm.poll() is None, "the warm program ended"
-            assert time.monotonic() < deadline, "the warm program does not listen"
-            time.sleep(0.05)
+        self._program = [str(warm(CONTROL)), str(PROGRAM)]
 
     def down(self) -> None:
-        if self._warm is not None:
-            self._warm.kill()
-            self._warm.wait()
-            self._warm = None
-            self._socket.unlink(missing_ok=True)
+        self._program = [str(PROGRAM)]
         self.run("down")
-
-    @property
-    def _socket(self) -> Path:
-        return self.root.parent / "warm"
 
     def run(self, *arguments: str) -> Ran:
         """One command, as its own process."""
-        return self._run_cold(*arguments) if self._warm is None else self._run_warm(*arguments)
-
-    def _run_warm(self, *arguments: str) -> Ran:
-        self._runs += 1
-        out, err = (self.root.parent / f"{name}-{self._runs}" for name in ("out", "err"))
-        for path in (out, err):
-            path.touch()
-        asked = {
-            "arguments": arguments,
-            "environment": self.environment() | QUIET_ENVIRONMENT,
-            "folder": str(self.root.parent),
-            "out": str(out),
-            "err": str(err),
-        }
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(TIMEOUT_S)
-            connection.connect(str(self._socket))
-            with connection.makefile("rw") as lines:
-                lines.write(json.dumps(asked) + "\n")
-                lines.flush()
-                process = int(lines.readline())
-                try:
-                    code = int(lines.readline())
-                except TimeoutError:
-                    os.kill(process, signal.SIGKILL)
-                    raise
-        return Ran(code, out.read_text(), err.read_text())
-
-    def _run_cold(self, *arguments: str) -> Ran:
         done = subprocess.run(
-            [PROGRAM, *arguments],
+            [*self._program, *arguments],
             env=self.environment(),
             capture_output=True,
             text=True,

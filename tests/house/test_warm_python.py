@@ -11,7 +11,7 @@ import pytest
 
 from infra.environments.locks import CONVERTER
 
-from .warm_python import run, warm
+from ..warm_python import run, warm
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,17 +1,21 @@
-"""A converter's Python that has imported its libraries already, for tests of tiny models.
+"""An environment's Python that has imported its libraries already.
 
 PyTorch with Transformers, or TensorFlow with Keras, take eight seconds of a processor to import; a
-tiny network takes half a second to convert. So one process for each environment and run of the
-tests imports them once, and every program that the tests give it runs in a fork of its own, with
-the caller's arguments, variables, folder and files. Modules of this checkout are imported by the
-fork. Limits, deaths and whole conversions of the examples are shown with the environment's own
-Python, never with this one. It ends when the last process that asked for it has ended.
+tiny network takes half a second to convert. MLflow and Prefect take most of a short command's time.
+So one process for each environment and run of the tests imports them once, and every program that
+the tests give it runs in a fork of its own, with the caller's arguments, variables, folder and
+files. A converter's fork imports this checkout's modules itself. Limits, deaths and whole
+conversions of the examples are shown with the environment's own Python, and what commands import,
+and signals, with the real program; never with this one. It ends when the last process that asked
+for it has ended.
 
 As a program (`python warm_python.py FOLDER MODULE ...`) it is that process.
 """
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -24,6 +28,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 import types
 from contextlib import suppress
@@ -35,10 +40,30 @@ if TYPE_CHECKING:
 
     from infra.environments.locks import Environment
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[1]
 START_S = 240.0
 _QUANTISERS = ("onnx", "onnxruntime.quantization", "openvino", "nncf")
 LIBRARIES = {
+    "control": (
+        "alembic",
+        "great_expectations",
+        "matplotlib.figure",
+        "mlflow",
+        "mlflow.store.model_registry.sqlalchemy_store",
+        "mlflow.store.tracking.sqlalchemy_store",
+        "pandas",
+        "prefect.flow_engine",
+        "pyarrow.parquet",
+        "scipy.stats",
+        "sqlalchemy",
+        "tritonclient.grpc",
+        "tritonclient.http",
+        "pipelines.convert",
+        "pipelines.gate",
+        "pipelines.promote",
+        "pipelines.register",
+        "cli.main",
+    ),
     "converter": (
         "torch",
         "torch.onnx",
@@ -171,8 +196,12 @@ def main(folder: Path, libraries: Sequence[str]) -> None:
     words = os.open(folder / "words", os.O_WRONLY | os.O_CREAT, 0o600)
     os.dup2(words, 1)
     os.dup2(words, 2)
+    # What lies beside this file is nobody's to import.
+    sys.path[0] = str(folder)
     for name in libraries:
         importlib.import_module(name)
+    # Collecting would copy in every fork what all of them share.
+    gc.freeze()
     # The kernel takes the dead away.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     holders = {_accepted(listener)}
@@ -247,6 +276,9 @@ def _become(asked: dict[str, Any], files: Sequence[int]) -> NoReturn:
     except BaseException:  # noqa: BLE001 - as an interpreter ends
         traceback.print_exc()
         code = 1
+    # What an interpreter does at its end, but for taking all that was imported apart.
+    threading._shutdown()
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
