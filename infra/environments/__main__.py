@@ -90,6 +90,7 @@ def _make(environment: Environment) -> None:
         _run([*install, *plain, "--no-deps", "--no-build-isolation", "--editable", CHECKOUT])
         for room in ROOMS:
             compileall.compile_dir(CHECKOUT / room, quiet=2)
+        _run([environment.python, "-m", "infra.local.prefect_database"])
     environment.marker.write_text(environment.lock_hash)
 
 

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from infra.local import prefect_database
 from infra.local.callers import publish_callers
 from infra.local.envoy import PROGRAM as FRONT_DOOR
 from infra.local.envoy import envoy_program
@@ -88,7 +89,8 @@ def is_ready(workspace: Workspace, name: str, ports: Ports) -> bool:
 
 def _prefect(workspace: Workspace, ports: Ports) -> Program:
     workspace.prefect.mkdir(parents=True, exist_ok=True)
-    database = f"sqlite+aiosqlite:///{workspace.prefect / 'prefect.db'}"
+    database = workspace.prefect / "prefect.db"
+    prefect_database.seed(database)
     return Program(
         name=PREFECT,
         command=(
@@ -97,7 +99,7 @@ def _prefect(workspace: Workspace, ports: Ports) -> Program:
         ),
         environment={
             "PREFECT_HOME": str(workspace.prefect),
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+            **prefect_database.environment(database),
             "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
         },
         folder=workspace.prefect,
