@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 collect: setup
 	@$(RUN) -m pytest --collect-only > /dev/null || true # some modules want the data
 
-test: setup ## Run every test, `make check` among them
+test: setup ## Run the tests, `make check` among them; SLUICE_TEST_ALL=1: every one
 	@$(MAKE) --no-print-directory -j 2 data collect
 	@$(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 

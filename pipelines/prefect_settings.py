@@ -20,6 +20,7 @@ def point_prefect(workspace: Workspace) -> None:
     A `PREFECT_API_URL` that is already set wins: it is the team's server. Raises
     PermanentEngineError when the disk refuses Prefect's home.
     """
+    from infra.local import prefect_database
     from infra.local.stack import prefect_api_url
 
     silence()
@@ -41,6 +42,7 @@ def point_prefect(workspace: Workspace) -> None:
             announce(
                 "No Prefect server is up: starting one for this command (`sluice up` keeps one)"
             )
+            prefect_database.seed(workspace.prefect / "prefect.db")
             os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
     if (prefect := sys.modules.get("prefect.context")) is not None:
         # It reads the environment once, as it is imported.

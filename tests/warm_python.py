@@ -172,6 +172,8 @@ def _start(environment: Environment, folder: Path) -> socket.socket:
                 "KERAS_BACKEND": "tensorflow",
                 "TF_CPP_MIN_LOG_LEVEL": "2",
                 "CUDA_VISIBLE_DEVICES": "",
+                # As `sluice` sets it before it imports Prefect.
+                "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
                 # Two threads on the cores of several test processes wait for each other.
                 "OMP_NUM_THREADS": "1",
             },

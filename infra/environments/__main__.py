@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INSTALL_TIMEOUT_S = 1800
+_AT_A_TIME = 2
 ROOMS = (
     "cli",
     "registry",
@@ -48,28 +50,38 @@ def main(names: list[str]) -> int:
         )
         return 2
     chosen = [known[name] for name in names] or list(ENVIRONMENTS)
-    for number, environment in enumerate(chosen, start=1):
-        label = f"[{number}/{len(chosen)}] {environment.name}: {environment.purpose}"
-        with _locked(environment):
-            if environment.is_complete():
-                print(f"{label}: ready")
-                continue
-            print(f"{label}: installing ...", flush=True)
-            started = time.monotonic()
-            try:
-                _make(environment)
-            except subprocess.CalledProcessError as error:
-                print(
-                    f"error: the environment {environment.name!r} could not be installed: "
-                    f"{_command(error)} ended with {error.returncode}; its last words are above",
-                    file=sys.stderr,
-                )
-                return 2
-            except (subprocess.TimeoutExpired, OSError) as error:
-                print(f"error: the environment {environment.name!r}: {error}", file=sys.stderr)
-                return 2
-            print(f"{label}: made in {time.monotonic() - started:.0f} s", flush=True)
-    return 0
+    labels = [
+        f"[{number}/{len(chosen)}] {environment.name}: {environment.purpose}"
+        for number, environment in enumerate(chosen, start=1)
+    ]
+    # One waits for the network while another writes its files.
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        whole = list(pool.map(_bring, chosen, labels))
+    return 0 if all(whole) else 2
+
+
+def _bring(environment: Environment, label: str) -> bool:
+    """Whether the environment is there, found or made now."""
+    with _locked(environment):
+        if environment.is_complete():
+            print(f"{label}: ready", flush=True)
+            return True
+        print(f"{label}: installing ...", flush=True)
+        started = time.monotonic()
+        try:
+            _make(environment)
+        except subprocess.CalledProcessError as error:
+            print(
+                f"error: the environment {environment.name!r} could not be installed: "
+                f"{_command(error)} ended with {error.returncode}; its last words are above",
+                file=sys.stderr,
+            )
+            return False
+        except (subprocess.TimeoutExpired, OSError) as error:
+            print(f"error: the environment {environment.name!r}: {error}", file=sys.stderr)
+            return False
+        print(f"{label}: made in {time.monotonic() - started:.0f} s", flush=True)
+    return True
 
 
 def _make(environment: Environment) -> None:
@@ -97,18 +109,12 @@ def _make(environment: Environment) -> None:
 def _uv() -> Path:
     """The installer, itself from a hashed lock, kept in the user's cache."""
     tool = Environment("bootstrap", "the installer")
-    if not tool.is_complete():
-        venv.create(tool.path, with_pip=True)
-        install: list[str | Path] = [
-            tool.python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--require-hashes",
-        ]
-        _run([*install, "--requirement", LOCKS / "bootstrap.lock"])
-        tool.marker.write_text(tool.lock_hash)
+    with _locked(tool):
+        if not tool.is_complete():
+            venv.create(tool.path, with_pip=True)
+            install: list[str | Path] = [tool.python, "-m", "pip", "install", "--quiet"]
+            _run([*install, "--require-hashes", "--requirement", LOCKS / "bootstrap.lock"])
+            tool.marker.write_text(tool.lock_hash)
     return tool.path / "bin" / "uv"
 
 

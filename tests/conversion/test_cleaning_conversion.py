@@ -16,6 +16,7 @@ from pipelines.conversion.recipes import recipe_of
 from pipelines.conversion.voice_cleaning.kind import KIND
 from registry.errors import PermanentEngineError, UserError
 
+from ..extent import whole_runs_only
 from ..warm_python import warm
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def test_sizes(made: Mapping[str, ConvertedVariant]) -> None:
         assert sizes[name] < 0.45 * whole
 
 
+@whole_runs_only
 @pytest.mark.engine
 def test_same_source_gives_the_same_bytes(
     made: Mapping[str, ConvertedVariant], checkpoints: Any, tmp_path: Path

@@ -16,6 +16,7 @@ from pipelines.conversion.child import convert
 from pipelines.conversion.ctc_speech.kind import KIND
 from registry.errors import PermanentEngineError, UserError
 
+from ..extent import whole_runs_only
 from ..warm_python import warm
 from . import ctc_checkpoints as ctc
 
@@ -115,6 +116,7 @@ def test_sizes(made: Mapping[str, ConvertedVariant]) -> None:
         assert size(name) < 0.42 * whole
 
 
+@whole_runs_only
 @pytest.mark.engine
 def test_same_checkpoint_gives_the_same_bytes(
     made: Mapping[str, ConvertedVariant], checkpoints: Any, tmp_path: Path

@@ -14,6 +14,7 @@ from infra.environments.locks import KERAS, SERVING
 from pipelines.conversion.lip_reading.kind import KIND
 from registry.errors import PermanentEngineError, UserError
 
+from ..extent import whole_runs_only
 from . import lip_folders as lips
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def test_other_forms_of_a_network(form: str, shared: Path, few: Path, tmp_path: 
     assert all(expected.values())
 
 
+@whole_runs_only
 @pytest.mark.engine
 def test_same_network_gives_the_same_bytes(shared: Path, tmp_path: Path) -> None:
     source = lips.tiny(shared, "functional")

@@ -13,6 +13,7 @@ import pytest
 from pipelines.conversion.translation.kind import KIND
 from registry.errors import PermanentEngineError, UserError
 
+from ..extent import whole_runs_only
 from . import text_checkpoints as text
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def test_t5(
     assert found["source_suffix"] == ([] if tokenizer == "tokenizers" else [1])
 
 
+@whole_runs_only
 def test_same_checkpoint_gives_the_same_bytes(
     grid: dict[str, ConvertedVariant], checkpoints: Any, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from ..extent import whole_runs_only
 from .conftest import GRID, MODEL
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def unsharded(home: Home) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     return evaluated(home)
 
 
-@pytest.mark.parametrize("runner", ["local", "dask"])
+@pytest.mark.parametrize("runner", ["local", pytest.param("dask", marks=whole_runs_only)])
 def test_shards_answer_as_one_does(home: Home, unsharded: Any, runner: str) -> None:
     if runner == "dask" and importlib.util.find_spec("prefect_dask") is None:
         pytest.skip("run `uv pip install prefect-dask==0.3.7` to try the Dask runner")

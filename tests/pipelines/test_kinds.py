@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 from model_repository.golden import SOUND_TOLERANCE, GoldenRequest
 from pipelines.conversion.kinds import KINDS
 
+from ..extent import whole_runs_only
 from .kinds import EXAMPLES, GRID, Example
 
 if TYPE_CHECKING:
@@ -77,7 +78,17 @@ def asking(engines: Home, example: Example, question: NDArray[Any]) -> Iterator[
         client.join(timeout=60)
 
 
-@pytest.mark.parametrize("example", EXAMPLES.values(), ids=list(EXAMPLES))
+EACH_TIME = {"lip-reading", "llm"}
+"""Of Keras and of PyTorch, of samples and of text."""
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(one, id=kind, marks=() if kind in EACH_TIME else whole_runs_only)
+        for kind, one in EXAMPLES.items()
+    ],
+)
 def test_from_a_folder_to_traffic(engines: Home, example: Example) -> None:
     quick(engines, example)
     engines.json("register", example.model, str(example.source))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import os
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from tests.canary.world import Behaviour
+from tests.extent import is_whole
 from tests.rollout.crashing import (
     CrashingFleet,
     CrashingJournal,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.rollout.memory_journal import MemoryJournal
 
 REGIONS = ("eu-west", "us-east")
-STRIDE = 1 if os.environ.get("SLUICE_TEST_ALL_POINTS") else 11
+STRIDE = 1 if is_whole else 11
 CROSSED = {
     *("before bring", "after bring", "after wave-begun", "after wave-settled"),
     *("after wave-effect-started", "before wave-effect-confirmed", "before waves-ended"),
