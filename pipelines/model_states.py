@@ -43,8 +43,9 @@ _BATCH = 50
 class ModelState:
     """One model after its entry `sequence`, whose hash is `hash`.
 
-    `drift` is without the windows of the past, which nobody shows. `variants` names, by release,
-    the variant that was published.
+    Of what was, nobody shows more than the end: `serving` has the last ended rollout alone, which
+    numbers the next one, `drift` the last ended case, no windows and no rollbacks. So a state is
+    no larger after years. `variants` names, by release, the variant that was published.
     """
 
     serving: ModelServing
@@ -63,10 +64,8 @@ class ModelState:
         variants = self.variants
         if entry.kind == "release-published":
             variants = {**variants, entry.body["release"]: entry.body["variant"]}
-        drift = drift_fold.advance(self.drift, entry)
-        if drift.windows or drift.estimates:
-            drift = replace(drift, windows=(), estimates=())
-        serving = serving_fold.advance(self.serving, entry)
+        drift = shown_drift(drift_fold.advance(self.drift, entry))
+        serving = shown_serving(serving_fold.advance(self.serving, entry))
         return ModelState(serving, drift, variants, entry.sequence, entry.hash)
 
     def to_text(self) -> str:
@@ -77,6 +76,20 @@ class ModelState:
     def from_text(cls, text: str) -> ModelState:
         """The state. Raises ValueError for what is none."""
         return _adapter().validate_json(text)
+
+
+def shown_serving(serving: ModelServing) -> ModelServing:
+    """Without rollouts before the last ended one."""
+    if len(serving.history) < 2:
+        return serving
+    return replace(serving, history=serving.history[-1:])
+
+
+def shown_drift(drift: DriftState) -> DriftState:
+    """Without windows, rollbacks, and cases before the last ended one."""
+    if not (drift.windows or drift.estimates or drift.rollbacks or len(drift.ended) > 1):
+        return drift
+    return replace(drift, windows=(), estimates=(), rollbacks=(), ended=drift.ended[-1:])
 
 
 def read_states(journal: Journal, models: Iterable[str]) -> dict[str, ModelState]:
