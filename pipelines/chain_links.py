@@ -127,11 +127,7 @@ def check_gate(chain: Chain, release: ReleaseRecord) -> str:
 
 def check_record(chain: Chain, release: ReleaseRecord) -> str:
     """That the signed record and the attestation bind what the journal binds."""
-    places, body = chain.platform.workspace, release.body
-    layout = ReleaseLayout(places.repository, chain.model, release.release)
-    manifest = read_record(layout, places.releases, chain.keys)
-    if manifest.digest != release.manifest_digest:
-        raise IntegrityError("the record is not the one that was journaled")
+    body, signed = release.body, _check_signed(chain, release)
     entry = chain.entry("release-published", release=release.release)
     stated = chain.statement(entry, RELEASE, release.manifest_digest).predicate
     wanted = {
@@ -148,19 +144,15 @@ def check_record(chain: Chain, release: ReleaseRecord) -> str:
     _check_bound(chain, "conversion", stated, "variant-converted", digest=release.variant_digest)
     _check_bound(chain, "gate", stated, "gate-decided", report_digest=release.report_digest)
     _check_keys_stated(chain, stated["keys"])
-    return f"manifest {release.manifest_digest[:12]}, {len(manifest.files)} files signed"
+    return signed
 
 
 def check_copy(chain: Chain, home: Catalog, release: ReleaseRecord) -> str:
     """That a region's signed record is the one that its home published."""
-    places, published = chain.platform.workspace, home.releases.get(release.release)
+    published = home.releases.get(release.release)
     if published is None or published.body != release.body:
         raise IntegrityError("it is not the release that the home published")
-    layout = ReleaseLayout(places.repository, chain.model, release.release)
-    manifest = read_record(layout, places.releases, chain.keys)
-    if manifest.digest != release.manifest_digest:
-        raise IntegrityError("the record is not the one that was journaled")
-    return f"manifest {release.manifest_digest[:12]}, {len(manifest.files)} files signed"
+    return _check_signed(chain, release)
 
 
 def check_bytes(chain: Chain, release: ReleaseRecord) -> str:
@@ -219,6 +211,16 @@ def check_served(chain: Chain, now: float) -> str:
         chain.platform.workspace, chain.model, chain.entries, chain.keys, named, now=now
     )
     return f"number {pointer.sequence} names release {pointer.release}"
+
+
+def _check_signed(chain: Chain, release: ReleaseRecord) -> str:
+    """That the signed record in the repository is the one that was journaled."""
+    places = chain.platform.workspace
+    layout = ReleaseLayout(places.repository, chain.model, release.release)
+    manifest = read_record(layout, places.releases, chain.keys)
+    if manifest.digest != release.manifest_digest:
+        raise IntegrityError("the record is not the one that was journaled")
+    return f"manifest {release.manifest_digest[:12]}, {len(manifest.files)} files signed"
 
 
 def _check_bound(

@@ -42,7 +42,7 @@ def point_prefect(workspace: Workspace) -> None:
             announce(
                 "No Prefect server is up: starting one for this command (`sluice up` keeps one)"
             )
-            prefect_database.seed(workspace.prefect / "prefect.db")
+            prefect_database.seed(workspace.prefect / prefect_database.DATABASE)
             os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
     if (prefect := sys.modules.get("prefect.context")) is not None:
         # It reads the environment once, as it is imported.

@@ -30,10 +30,9 @@ def prometheus(
     target: str,
     *,
     path: str = "/metrics",
-    place: str = "here",
     rules: Path | None = None,
 ) -> Iterator[str]:
-    """Its address, once it answers. What it scrapes at `target` has the label `place`."""
+    """Its address, once it answers. What it scrapes at `target` has `place="here"`."""
     (port,) = free_ports(1)
     settings = folder / "prometheus.yml"
     settings.write_text(
@@ -44,7 +43,7 @@ def prometheus(
           - job_name: tested
             metrics_path: {path}
             static_configs:
-              - {{targets: ["{urlsplit(target).netloc}"], labels: {{place: {place}}}}}
+              - {{targets: ["{urlsplit(target).netloc}"], labels: {{place: here}}}}
         """
     )
     with (folder / "log").open("wb") as log:

@@ -18,6 +18,8 @@ from infra.environments.locks import cache_root
 from registry.files import create_once
 from registry.quiet import QUIET_ENVIRONMENT
 
+DATABASE = "prefect.db"
+"""Its file below a workspace's `PREFECT_HOME`, which is Prefect's own default."""
 _TIMEOUT_S = 600
 
 
@@ -33,7 +35,7 @@ def make_template() -> None:
         return
     made.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=made.parent) as folder:
-        database = Path(folder) / "prefect.db"
+        database = Path(folder) / DATABASE
         subprocess.run(
             [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"],
             env=os.environ | QUIET_ENVIRONMENT | environment(database) | {"PREFECT_HOME": folder},

@@ -89,7 +89,7 @@ def is_ready(workspace: Workspace, name: str, ports: Ports) -> bool:
 
 def _prefect(workspace: Workspace, ports: Ports) -> Program:
     workspace.prefect.mkdir(parents=True, exist_ok=True)
-    database = workspace.prefect / "prefect.db"
+    database = workspace.prefect / prefect_database.DATABASE
     prefect_database.seed(database)
     return Program(
         name=PREFECT,

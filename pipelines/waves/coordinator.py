@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from canary.waves import ModelWaves, advance_waves
+from canary.waves import ModelWaves, fold_waves
 from pipelines.waves.asking import check_start, require_first, targets_of
 from pipelines.waves.driving import Home, WavesTurn
 from pipelines.waves.region import UNDER_WAY
@@ -36,10 +36,7 @@ class Coordinator:
 
     def state(self, model: str) -> ModelWaves:
         """What the home journal says now. Raises IntegrityError when it tells the impossible."""
-        state = ModelWaves(model)
-        for entry in self._home.journal.read(model):
-            state = advance_waves(state, entry)
-        return state
+        return fold_waves(self._home.journal.read(model), model=model)
 
     def promote(
         self,

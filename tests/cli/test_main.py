@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(sys.executable).parent / "sluice"
+from .program import PROGRAM
+
 COMMANDS = [
     "init",
     "doctor",
