@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from canary.phases import Phase
 from infra.local.envoy import PROGRAM as FRONT_DOOR
 from pipelines.assembly import Platform
-from pipelines.waves.overview import region_rows, waves_line
+from pipelines.waves.overview import regions_view
 
 if TYPE_CHECKING:
     from canary.states import Rollout
@@ -35,6 +35,7 @@ def overview(workspace: Workspace, only: str = "") -> dict[str, Any]:
     for model, release in state.revisions:
         warm.setdefault(model, []).append(release)
     states = read_states(platform.journal, [only] if only else workspace.model_names())
+    regions, waves = regions_view(platform, only) if only else ([], "")
     return {
         "addresses": addresses(state),
         "ready": state.ready,
@@ -45,8 +46,8 @@ def overview(workspace: Workspace, only: str = "") -> dict[str, Any]:
         "models": [
             _row(workspace, model, one, warm.get(model, [])) for model, one in states.items()
         ],
-        "regions": region_rows(platform, only) if only else [],
-        "waves": waves_line(platform, only) if only else "",
+        "regions": regions,
+        "waves": waves,
     }
 
 

@@ -7,6 +7,7 @@ nothing more is done.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from canary.waves import ModelWaves, advance_waves, next_wave_action
@@ -14,6 +15,7 @@ from canary.waves_effects import PerformWave, RecordWave, Verb, WaitForRegion, W
 from canary.waves_states import Seen
 from pipelines.waves.region import UNDER_WAY
 from pipelines.waves.result import WavesResult, waves_result
+from pipelines.waves.sight import PATIENCE_S, Sight
 from pipelines.waves.telling import told
 from registry.errors import FencedError, SluiceError
 
@@ -52,12 +54,16 @@ class Home:
     ttl_s: float
     on_event: Callable[[str], None] = field(default=lambda _: None)
     aliases: Callable[[str, int], None] | None = None
+    patience_s: float = PATIENCE_S
+    """How long a look waits for a region."""
 
     def see(self, model: str, names: Iterable[str]) -> dict[str, Seen]:
-        """The regions as they are now; one that the settings lost counts as cut off."""
-        gone = Seen(cut_off="sluice.toml names it no more")
-        regions = self.regions
-        return {name: regions[name].look(model) if name in regions else gone for name in names}
+        """The regions as they are now, as `Sight.see` tells."""
+        return self._sight.see(model, names)
+
+    @cached_property
+    def _sight(self) -> Sight:
+        return Sight(self.regions, self.patience_s)
 
 
 class WavesTurn:

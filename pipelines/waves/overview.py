@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import wait
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from canary.fold import fold
 from canary.waves import fold_waves
+from pipelines.waves.sight import PATIENCE_S, begun
 from registry.errors import EngineError
 from registry.regions import region_names
 
@@ -16,35 +18,54 @@ if TYPE_CHECKING:
     from pipelines.waves.platforms import RegionPlatform
 
 
-def region_rows(home: Platform, model: str) -> list[dict[str, Any]]:
-    """One row for each region; empty, at no cost, where the workspace has none."""
+def regions_view(home: Platform, model: str) -> tuple[list[dict[str, Any]], str]:
+    """One row for each region, and what the waves do now, in a sentence; empty without regions.
+
+    Regions are asked at once, and none is waited for long. Without regions this costs nothing.
+    """
     if not region_names(home.workspace):
-        return []
+        return [], ""
     from pipelines.waves.platforms import region_platforms
 
     state = fold_waves(home.journal.read(model), model=model)
     platforms = region_platforms(home)
     order = [name for name in state.order if name in platforms]
     names = [*order, *(name for name in platforms if name not in order)]
-    return [_row(platforms[name], model, state) for name in names]
+    asked = {name: begun(partial(_asked, platforms[name], model)) for name in names}
+    wait(asked.values(), timeout=PATIENCE_S)
+    late = _Asked(None, "cut off", f"no answer within {PATIENCE_S:g} s")
+    return [
+        _row(name, one.result() if one.done() else late, state) for name, one in asked.items()
+    ], _line(state)
 
 
-def _row(platform: RegionPlatform, model: str, state: ModelWaves) -> dict[str, Any]:
+class _Asked(NamedTuple):
+    """What a region said: its traffic, its door, and why it could not be asked."""
+
+    serving: ModelServing | None
+    door: str
+    trouble: str
+
+
+def _asked(platform: RegionPlatform, model: str) -> _Asked:
     from infra.local.region_stack import door_of
+    from pipelines.model_states import read_states
 
-    name, serving, trouble = platform.name, None, ""
     try:
-        serving = fold(platform.journal.read(model), model=model)
-        door = door_of(platform.region)
+        states = read_states(platform.journal, [model])
+        return _Asked(states[model].serving, door_of(platform.region), "")
     except EngineError as error:
-        door, trouble = "cut off", str(error)
+        return _Asked(None, "cut off", str(error))
+
+
+def _row(name: str, asked: _Asked, state: ModelWaves) -> dict[str, Any]:
     return {
         "region": name,
         "wave": state.order.index(name) + 1 if name in state.order else None,
         "standing": _standing(state, name),
-        **_served(serving),
-        "door": door,
-        "reason": trouble or _reason(state, name),
+        **_served(asked.serving),
+        "door": asked.door,
+        "reason": asked.trouble or _reason(state, name),
     }
 
 
@@ -74,11 +95,7 @@ def _reason(state: ModelWaves, name: str) -> str:
     return "" if region is None else region.trouble or region.why
 
 
-def waves_line(home: Platform, model: str) -> str:
-    """What the waves do now, in a sentence; empty when none are under way."""
-    if not region_names(home.workspace):
-        return ""
-    state = fold_waves(home.journal.read(model), model=model)
+def _line(state: ModelWaves) -> str:
     waves = state.waves
     if waves is None:
         return ""

@@ -15,7 +15,7 @@ from infra.local.region_stack import door_of, down_regions, up_regions
 from model_repository.layout import ReleaseLayout
 from pipelines.assembly import Platform
 from pipelines.verify import OK, verify_models
-from pipelines.waves.overview import region_rows
+from pipelines.waves.overview import regions_view
 from pipelines.waves.platforms import coordinator, region_platforms
 from registry.regions import open_region
 from tests.infra.toys import BROKEN, make_workspace, publish, question
@@ -130,7 +130,7 @@ def test_two_regions_in_waves_and_back(home: Platform) -> None:
         assert route.weight_of(1) == 100
         assert ReleaseLayout(region.workspace.repository, MODEL, 2).folder.is_dir(), name
         assert region.journal.verify(MODEL) > 0
-    rows = region_rows(home, MODEL)
+    rows, _ = regions_view(home, MODEL)
     assert [(row["region"], row["standing"], row["live"], row["route"]) for row in rows] == [
         ("eu-west", "reverted", 1, "1:100%"),
         ("us-east", "turned-back", 1, "1:100%"),

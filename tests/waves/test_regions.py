@@ -15,7 +15,7 @@ from model_repository.layout import ReleaseLayout
 from model_repository.publishing import check_files, read_record
 from model_repository.replication import replicate
 from pipelines.assembly import Platform
-from pipelines.waves.overview import region_rows
+from pipelines.waves.overview import regions_view
 from pipelines.waves.platforms import RegionPlatform, coordinator
 from pipelines.waves.promoting import checked_plan, wait_for_waves
 from registry.errors import ConflictError, EngineError, IntegrityError, UserError
@@ -98,7 +98,7 @@ def test_a_region_that_cannot_be_meant_is_refused(tmp_path: Path, settings: str,
 def test_a_workspace_without_regions_has_none(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     assert region_names(workspace) == ()
-    assert region_rows(Platform(workspace), MODEL) == []
+    assert regions_view(Platform(workspace), MODEL) == ([], "")
 
 
 def test_an_unknown_region_is_refused_with_those_there_are(home: Platform) -> None:
@@ -239,7 +239,7 @@ def test_a_region_whose_journal_cannot_be_opened_is_cut_off(home: Platform) -> N
     # Where the sqlite file should be is a folder, as a server that is away would be no server.
     (open_region(home.workspace, "us-east").root / "journal.db").mkdir(parents=True)
     waves_started(home)
-    rows = {row["region"]: row for row in region_rows(home, MODEL)}
+    rows = {row["region"]: row for row in regions_view(home, MODEL)[0]}
     assert (rows["us-east"]["door"], rows["eu-west"]["door"]) == ("cut off", "not up")
     one = coordinator(home)
     with pytest.raises(EngineError, match="us-east: the first region cannot be reached"):
