@@ -12,7 +12,8 @@ import typer
 from cli import drift_report_commands
 from cli.durations import seconds
 from cli.output import Output, OutputOption, emit, print_pairs, print_table
-from cli.session import ModelArgument, open_platform
+from cli.session import ModelArgument, find_workspace
+from cli.wave_commands import RegionOption, acting_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,7 @@ def check(
     requests: Annotated[
         int, typer.Option("--requests", min=0, help="The last so many instead, within a day.")
     ] = 0,
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Compare the last window of the prediction log with what came before. Moves no traffic.
@@ -69,7 +71,7 @@ def check(
     from pipelines.drift_cases import look
     from pipelines.drift_spans import span_of_last
 
-    platform, now = _platform_of(model), time.time()
+    platform, now = acting_platform(model, region), time.time()
     window_s = seconds(window) if window else None
     with progress():
         if requests:
@@ -87,6 +89,7 @@ def learn(
     window: Annotated[
         str, typer.Option("--window", metavar="TIME", help="Its length. Default: window_s.")
     ] = "",
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Judge the window that ended at this time of day on each of the last days, and keep them.
@@ -101,7 +104,7 @@ def learn(
     from cli.progress import progress
     from pipelines.drift_cases import learn as learned
 
-    platform = _platform_of(model)
+    platform = acting_platform(model, region)
     window_s = seconds(window) if window else None
     with progress():
         value = learned(platform, model, days=days, now=time.time(), window_s=window_s)
@@ -115,6 +118,7 @@ def attribute(
     longest: Annotated[
         str, typer.Option("--for", metavar="TIME", help="How long at most: 90s, 30m, 2h.")
     ] = "",
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Tell the open case apart: whether the release is worse, or the world changed.
@@ -132,7 +136,7 @@ def attribute(
     from pipelines.drift_attribution import attribute as attributed
     from pipelines.notifications import notifying
 
-    platform = _platform_of(model)
+    platform = acting_platform(model, region)
     longest_s = seconds(longest) if longest else None
     require_up(platform.workspace)
     with notifying(platform, model), progress():
@@ -153,6 +157,7 @@ def watch(
     ] = "",
     rounds: Annotated[int, typer.Option("--rounds", min=0, help="0: until Ctrl-C.")] = 0,
     advise: AdviseOption = False,
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Look again and again, attribute what alarms, and go back where a release is worse.
@@ -167,35 +172,43 @@ def watch(
     from cli.drift_rounds import run_rounds
     from pipelines.model_config import load_model_config
 
-    platform = _platform_of(model)
+    platform = acting_platform(model, region)
     policy = load_model_config(platform.workspace, model).drift
     window_s = seconds(window) if window else policy.window_s
     every_s = seconds(every) if every else window_s
     arguments = {"model": model, "window_s": window_s, "advise": advise, "actor": platform.actor}
-    code = run_rounds(platform.workspace, arguments, every_s=every_s, rounds=rounds, output=output)
+    arguments["region"] = region
+    code = run_rounds(find_workspace(), arguments, every_s=every_s, rounds=rounds, output=output)
     raise typer.Exit(code)
 
 
-def show(model: ModelArgument, output: OutputOption = Output.TABLE) -> None:
+def show(
+    model: ModelArgument, region: RegionOption = "", output: OutputOption = Output.TABLE
+) -> None:
     """Tell the open case, who took it, what is muted, and the cases before. Asks no engine.
 
     Example: sluice drift show whisper-grid --output json
     """
     from pipelines.drift_cases import state_of, told
 
-    platform = _platform_of(model)
+    platform = acting_platform(model, region)
     state = state_of(platform, model)
     emit(output, told(state), lambda: _show(state))
 
 
-def ack(model: ModelArgument, reason: WhyOption = "", output: OutputOption = Output.TABLE) -> None:
+def ack(
+    model: ModelArgument,
+    reason: WhyOption = "",
+    region: RegionOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
     """Take the open case: whoever is on call knows of it.
 
     Example: sluice drift ack whisper-grid --reason "new microphones in Hanoi"
     """
     from drift.case_steps import acknowledge
 
-    platform = _platform_of(model)
+    platform = acting_platform(model, region)
     _write(platform, model, output, lambda state, _: acknowledge(state, reason))
 
 
@@ -209,6 +222,7 @@ def mute(
     column: Annotated[
         list[str] | None, typer.Option("--column", help="Only alarms of it; may be repeated.")
     ] = None,
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Call nobody for a while. Cases open all the same.
@@ -217,7 +231,7 @@ def mute(
     """
     from drift.case_steps import mute as muted
 
-    platform, lasts_s, columns = _platform_of(model), seconds(lasts), column or ()
+    platform, lasts_s, columns = acting_platform(model, region), seconds(lasts), column or ()
     _write(
         platform,
         model,
@@ -227,7 +241,10 @@ def mute(
 
 
 def unmute(
-    model: ModelArgument, reason: WhyOption = "", output: OutputOption = Output.TABLE
+    model: ModelArgument,
+    reason: WhyOption = "",
+    region: RegionOption = "",
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Call people again.
 
@@ -235,17 +252,22 @@ def unmute(
     """
     from drift.case_steps import unmute as unmuted
 
-    _write(_platform_of(model), model, output, lambda state, _: unmuted(state, reason))
+    _write(acting_platform(model, region), model, output, lambda state, _: unmuted(state, reason))
 
 
-def clear(model: ModelArgument, reason: WhyOption, output: OutputOption = Output.TABLE) -> None:
+def clear(
+    model: ModelArgument,
+    reason: WhyOption,
+    region: RegionOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
     """End the open case: somebody knows what it was.
 
     Example: sluice drift clear whisper-grid --reason "a holiday; checked by ear"
     """
     from drift.case_steps import clear as cleared
 
-    _write(_platform_of(model), model, output, lambda state, _: cleared(state, reason))
+    _write(acting_platform(model, region), model, output, lambda state, _: cleared(state, reason))
 
 
 def _told(value: dict[str, Any]) -> dict[str, object]:
@@ -260,12 +282,6 @@ def _told(value: dict[str, Any]) -> dict[str, object]:
         **({"rolled back to": value["rolled_back_to"]} if value["rolled_back_to"] else {}),
         **({"not rolled back": value["not_rolled_back"]} if value["not_rolled_back"] else {}),
     }
-
-
-def _platform_of(model: str) -> Platform:
-    platform = open_platform()
-    platform.workspace.require_model(model)
-    return platform
 
 
 def _write(

@@ -9,10 +9,10 @@ import typer
 
 from cli.durations import seconds
 from cli.output import Output, OutputOption, emit, print_pairs
-from cli.session import ModelArgument, open_platform
+from cli.session import ModelArgument
+from cli.wave_commands import RegionOption, acting_platform
 
 if TYPE_CHECKING:
-    from pipelines.assembly import Platform
     from pipelines.drift_report import Told
 
 SinceOption = Annotated[
@@ -34,6 +34,7 @@ def report(
     evidently: Annotated[
         bool, typer.Option(help="Also Evidently's own page; takes seconds.")
     ] = True,
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Build the page of the last checked window, or of a stretch of time, and say where it is.
@@ -48,13 +49,13 @@ def report(
     from cli.progress import progress
     from pipelines.drift_report import make_report
 
-    platform, since_s = _platform_of(model), seconds(since) if since else None
+    platform, since_s = acting_platform(model, region), seconds(since) if since else None
     with progress():
         told = make_report(platform, model, now=time.time(), since_s=since_s, evidently=evidently)
     emit(output, told.to_json(), lambda: _show(told))
 
 
-def sample(
+def sample(  # noqa: PLR0913, PLR0917 - each is an option of the command
     model: ModelArgument,
     to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where; a new folder.")],
     since: SinceOption = "",
@@ -64,6 +65,7 @@ def sample(
         Path | None,
         typer.Option("--labelled", metavar="FILE", help="Make a set of this labelled sample."),
     ] = None,
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Export requests to label: the worst by their signals, and a fair draw of the rest.
@@ -77,7 +79,7 @@ def sample(
 
     from cli.progress import progress
 
-    platform, since_s = _platform_of(model), seconds(since) if since else None
+    platform, since_s = acting_platform(model, region), seconds(since) if since else None
     with progress():
         if labelled is not None:
             from pipelines.labelled_set import make_set
@@ -100,12 +102,6 @@ def _shown(name: str, value: object) -> object:
     if isinstance(value, float) and name in {"since", "until"}:
         return f"{moment(value)} UTC"
     return ", ".join(value) if isinstance(value, list) else value
-
-
-def _platform_of(model: str) -> Platform:
-    platform = open_platform()
-    platform.workspace.require_model(model)
-    return platform
 
 
 def _show(told: Told) -> None:

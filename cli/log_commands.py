@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.output import Output, OutputOption, emit, megabytes, print_pairs, print_table
-from cli.session import ModelArgument, open_platform
+from cli.session import ModelArgument
+from cli.wave_commands import RegionOption, placed_platform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,7 @@ def import_(
         int, typer.Option("--release", min=0, help="Of all rows; default: their column.")
     ] = 0,
     archive: ArchiveOption = False,
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Take records of your own into the log: all of them, or none.
@@ -62,7 +64,7 @@ def import_(
 
     with progress():
         told = import_records(
-            open_platform(),
+            placed_platform(region),
             model,
             files,
             mapping=mapped or (),
@@ -86,14 +88,16 @@ def import_(
     raise typer.Exit(1 if told["refused"] else 0)
 
 
-def status(model: ModelArgument, output: OutputOption = Output.TABLE) -> None:
+def status(
+    model: ModelArgument, region: RegionOption = "", output: OutputOption = Output.TABLE
+) -> None:
     """Count a model's records, hours, parts and bytes, and what was lost or cannot be read.
 
     Example: sluice log status whisper-grid
     """
     from pipelines.prediction_log_upkeep import log_status
 
-    told = log_status(open_platform(), model)
+    told = log_status(placed_platform(region), model)
 
     def show() -> None:
         columns = ["release", "records", "hours", "parts", "size", "since", "until"]
@@ -118,7 +122,10 @@ def status(model: ModelArgument, output: OutputOption = Output.TABLE) -> None:
 
 
 def compact(
-    model: SomeModel = "", archive: ArchiveOption = False, output: OutputOption = Output.TABLE
+    model: SomeModel = "",
+    archive: ArchiveOption = False,
+    region: RegionOption = "",
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Merge the parts of hours that are over, one for each release and hour.
 
@@ -132,7 +139,7 @@ def compact(
     from pipelines.prediction_log_merge import merge_log
 
     with progress():
-        told = merge_log(open_platform(), model, now=time.time(), archive=archive)
+        told = merge_log(placed_platform(region), model, now=time.time(), archive=archive)
     columns = ("model", "release", "hour", "before", "after", "records", "duplicates")
 
     def show() -> None:
@@ -144,7 +151,9 @@ def compact(
     emit(output, told, show)
 
 
-def ship(model: SomeModel = "", output: OutputOption = Output.TABLE) -> None:
+def ship(
+    model: SomeModel = "", region: RegionOption = "", output: OutputOption = Output.TABLE
+) -> None:
     """Merge hours that are over and move them to records.archive, checked by hash.
 
     Example: sluice log ship
@@ -155,7 +164,7 @@ def ship(model: SomeModel = "", output: OutputOption = Output.TABLE) -> None:
     from pipelines.prediction_log_ship import ship_log
 
     with progress():
-        told = ship_log(open_platform(), model, now=time.time())
+        told = ship_log(placed_platform(region), model, now=time.time())
     columns = ("model", "release", "hour", "parts", "size")
     emit(output, told, lambda: _show_hours(told["hours"], columns, "nothing to move"))
 
@@ -166,6 +175,7 @@ def prune(
         int, typer.Option("--keep-days", min=0, help="Default: records.keep_days.")
     ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted.")] = False,
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Delete hours that are older than records are kept, here and in the archive.
@@ -179,7 +189,11 @@ def prune(
 
     with progress():
         told = prune_log(
-            open_platform(), model, now=time.time(), keep_days=keep_days, is_rehearsal=dry_run
+            placed_platform(region),
+            model,
+            now=time.time(),
+            keep_days=keep_days,
+            is_rehearsal=dry_run,
         )
     columns = ("model", "release", "hour", "parts", "size")
 

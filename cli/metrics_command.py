@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import Output, OutputOption, emit
-from cli.session import open_platform
+from cli.wave_commands import RegionOption, placed_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,19 +29,29 @@ def metrics(
     engines: Annotated[
         bool, typer.Option("--engines", help="Also what Triton and Envoy count, on this machine.")
     ] = False,
+    region: RegionOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Print the metrics of releases, rollouts, drift and delivery in Prometheus' text format.
+
+    A region is asked by itself: let its scrape job add the label `region`.
 
     Example: sluice metrics --listen 127.0.0.1:9464 --engines
     """
     from prometheus_client import CollectorRegistry, generate_latest
 
+    from cli.progress import progress
     from pipelines.metrics import PlatformCollector
+    from pipelines.stages import announce
 
     registry = CollectorRegistry(auto_describe=False)
-    platform = open_platform()
-    registry.register(PlatformCollector(platform))
+    platform = placed_platform(region)
+    collector = PlatformCollector(platform)
+    if listen:
+        with progress():
+            announce("Reading the journal")
+            collector.catch_up()
+    registry.register(collector)
     if engines:
         registry.register(_Engines(platform.workspace))
     if not listen:

@@ -22,15 +22,21 @@ RegionOption = Annotated[
 EXIT_CODES = {"settled": 0, "idle": 0, "under-way": 0, "stopped": 1, "reverted": 1, "paused": 3}
 
 
-def acting_platform(model: str, region: str = "") -> Platform:
+def placed_platform(region: str = "") -> Platform:
     """The engines of the workspace, or of one region. Raises UserError for an unknown one."""
     home = open_platform()
-    home.workspace.require_model(model)
     if not region:
         return home
     from pipelines.waves.platforms import RegionPlatform
 
     return RegionPlatform(home, region)
+
+
+def acting_platform(model: str, region: str = "") -> Platform:
+    """As `placed_platform`. Raises UserError for an unknown model too."""
+    platform = placed_platform(region)
+    platform.workspace.require_model(model)
+    return platform
 
 
 def waves_of(platform: Platform, model: str) -> Coordinator | None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from registry.catalog import Catalog
     from registry.guard import AccessGuard
     from registry.identity import Identity
-    from registry.journal import Journal
+    from registry.journal import Entry, Journal
     from registry.lease import Leases
     from registry.signature import SigningKey
     from registry.store import ContentStore
@@ -47,6 +47,9 @@ def require_environment(environment: Environment) -> None:
 
 class Platform:
     """The embedded engines of one workspace."""
+
+    name = ""
+    """Of the region whose engines these are; empty: the workspace's own."""
 
     def __init__(self, workspace: Workspace, *, actor: str = "") -> None:
         self.workspace = workspace
@@ -173,6 +176,19 @@ class Platform:
         from registry.catalog import Catalog
 
         return Catalog.fold(self.journal.read(model, kinds=Catalog.KINDS))
+
+    def counted(self, entry: Entry) -> Entry:
+        """One entry of the journal, as the catalog counts it."""
+        return entry
+
+    def keep_files(self, model: str, artifact: str, folder: Path, name: str) -> str:
+        """Keep the folder's files in MLflow, with the artifact's run; where.
+
+        Raises EngineError when MLflow does not take them.
+        """
+        run = self.catalog(model).artifacts[artifact].run_id
+        self.tracking.log_files(run, folder, name)
+        return f"run {run}, {name}"
 
     def serving(self, model: str) -> ModelServing:
         """What the journal says of the model's route and rollouts."""

@@ -145,14 +145,12 @@ def keep_report(platform: Platform, report: DriftReport, folder: Path) -> str:
     catalog = platform.catalog(report.model)
     if live is None or live not in catalog.releases:
         return "no: no published release is live"
-    run = catalog.artifacts[catalog.releases[live].artifact].run_id
     name = f"drift/release-{live}/{_name(report.window)}"
     announce("Keeping the report in MLflow")
     try:
-        platform.tracking.log_files(run, folder, name)
+        return platform.keep_files(report.model, catalog.releases[live].artifact, folder, name)
     except EngineError as error:
         return f"no: {error}"
-    return f"run {run}, {name}"
 
 
 def _completed(platform: Platform, report: DriftReport, now: float) -> DriftReport:

@@ -14,18 +14,19 @@ from prefect import flow
 
 from drift.case import Severity
 from infra.local.stack import require_up
-from pipelines.assembly import Platform
 from pipelines.drift_attribution import attribute
 from pipelines.drift_cases import look
 from pipelines.drift_report import keep_report, tell
 from pipelines.drift_standing import count_standing
 from pipelines.notifications import checked_webhook, notifying
 from pipelines.stages import Stages
+from pipelines.waves.platforms import platform_at
 from registry.errors import EngineError, SluiceError
 from registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from drift.case import Case
+    from pipelines.assembly import Platform
 
 _LEFT_TO_PEOPLE = frozenset({"data", "model"})
 """Findings after which a case only waits for somebody."""
@@ -38,17 +39,19 @@ def drift_watch(
     window_s: float = 0.0,
     actor: str = "",
     *,
+    region: str = "",
     advise: bool = False,
 ) -> dict[str, Any]:
     """Judge the last window (`window_s` of the policy by default) and attribute an open case.
 
+    With `region`, that region's traffic by its own journal: a release is rolled back there alone.
     The page is completed, and kept in MLflow. Returns what was seen, `copies` (what standing copies
     say, empty without), `finding` (empty while there was no case to attribute), `trouble` (why a
     case could not be attributed, else empty) and seconds by stage. With `advise` nothing is rolled
     back. Raises UserError for wrong settings.
     """
     stages = Stages()
-    platform = Platform(Workspace(Path(workspace)), actor=actor)
+    platform = platform_at(Workspace(Path(workspace)), region, actor=actor)
     checked_webhook(platform)
     result: dict[str, Any] = {"finding": "", "attribution": None, "trouble": "", "copies": ""}
     with notifying(platform, model):

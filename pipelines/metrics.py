@@ -6,6 +6,7 @@ before. It changes nothing.
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -23,31 +24,52 @@ from pipelines.metric_families import (
     of_rollouts,
 )
 from registry.errors import EngineError
+from registry.names import WORKSPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client.core import Metric as Family
 
     from pipelines.assembly import Platform
+    from registry.journal import Entry
+
+_FEW, _PAGE = 200, 5000
+"""Entries of one model: what is read together with other models', and what is held at a time."""
 
 
 class PlatformCollector:
-    """A collector for `prometheus_client`: register it, or call `collect`."""
+    """A collector for `prometheus_client`: register it, or call `collect`.
+
+    Scrapes that come at once are answered one after the other: each counts what is new.
+    """
 
     def __init__(self, platform: Platform, *, clock: Callable[[], float] = time.time) -> None:
         self._platform = platform
         self._clock = clock
         self._known: dict[str, ModelRead] = {}
+        self._alone = threading.Lock()
         self._answers = AnswerCounts(platform.workspace.predictions, clock())
         self._costs = CostGauges(platform.workspace)
 
     def collect(self) -> Iterator[Family]:
         """Every metric once. What cannot be asked is left out, and told by `sluice_up`."""
+        with self._alone:
+            yield from list(self._families())
+
+    def catch_up(self) -> None:
+        """Read what the journal has so far, so that the first scrape need not.
+
+        Raises EngineError when it cannot be read.
+        """
+        with self._alone:
+            self._read()
+
+    def _families(self) -> Iterator[Family]:
         began = time.perf_counter()
         up = {"journal": 1.0}
         try:
-            read = {model: self._read(model) for model in self._platform.journal.models()}
+            read = self._read()
         except EngineError:
             read, up = {}, {"journal": 0.0}
         for families in (of_releases(read), of_rollouts(read), of_drift(read)):
@@ -61,11 +83,28 @@ class PlatformCollector:
         took = time.perf_counter() - began
         yield GaugeMetricFamily("sluice_scrape_seconds", "Seconds this answer took.", value=took)
 
-    def _read(self, model: str) -> ModelRead:
-        known = self._known.setdefault(model, ModelRead.begun(model))
-        for entry in self._platform.journal.read(model, known.sequence):
-            known.take(entry)
-        return known
+    def _read(self) -> dict[str, ModelRead]:
+        """All models, with what is new: few entries of many models at once, many page by page."""
+        journal = self._platform.journal
+        heads = {model: head for model, (head, _) in journal.heads().items() if model != WORKSPACE}
+        for model in heads:
+            self._known.setdefault(model, ModelRead.begun(model))
+        behind = {
+            model: one.sequence
+            for model, one in self._known.items()
+            if one.sequence < heads.get(model, 0)
+        }
+        few = {model: mark for model, mark in behind.items() if heads[model] - mark <= _FEW}
+        for model, entries in journal.read_after(few):
+            self._take(model, entries)
+        for model in behind.keys() - few.keys():
+            while page := journal.read(model, self._known[model].sequence, limit=_PAGE):
+                self._take(model, page)
+        return {model: self._known[model] for model in sorted(heads)}
+
+    def _take(self, model: str, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._known[model].take(self._platform.counted(entry))
 
     def _of_revisions(self, read: dict[str, ModelRead], up: dict[str, float]) -> Iterator[Family]:
         labels = ("model", "release")

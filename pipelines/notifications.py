@@ -82,13 +82,15 @@ def event_of(entry: Entry) -> str:
     return _KINDS.get(entry.kind, "")
 
 
-def message(entry: Entry, event: str, rollout: Mapping[str, Any]) -> str:
+def message(entry: Entry, event: str, rollout: Mapping[str, Any], region: str = "") -> str:
     """The body to post, JSON: `type`, `timestamp` and `data`, with a sentence for people."""
+    place = f"{entry.model} in {region}" if region else entry.model
     decided = {name: entry.body[name] for name in ("reason", "rule") if name in entry.body}
     data = {
         "model": entry.model,
+        **({"region": region} if region else {}),
         "event": event,
-        "text": f"{entry.model}: {sentence(entry)}",
+        "text": f"{place}: {sentence(entry)}",
         **{name: rollout[name] for name in ("rollout", "candidate", "baseline") if name in rollout},
         **decided,
         "actor": entry.actor,
@@ -246,7 +248,7 @@ class _Follower:
         self._last = event or self._last
         if event in events and not repeated:
             try:
-                body = message(entry, event, self._rollout)
+                body = message(entry, event, self._rollout, self._platform.name)
                 webhook.send(f"msg_{entry.hash[:32]}", time.time(), body)
                 self._outcome.sent.append(entry.sequence)
             except SluiceError as error:

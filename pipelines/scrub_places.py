@@ -89,9 +89,15 @@ def store_place(platform: Platform, catalogs: Mapping[str, Catalog], *, everythi
     return place
 
 
-def releases_place(platform: Platform, catalogs: Mapping[str, Catalog]) -> Place:
-    """Every file of every published release, against its signed record."""
-    place, workspace = Place(RELEASES), platform.workspace
+def releases_place(
+    platform: Platform, catalogs: Mapping[str, Catalog], *, home: Platform | None = None
+) -> Place:
+    """Every file of every published release, against its signed record.
+
+    With `home`, every file of the copies that were brought to this region from there.
+    """
+    name = f"{RELEASES} in {platform.name}" if platform.name else RELEASES
+    place, workspace = Place(name), platform.workspace
     try:
         key = VerifyingKey.load(workspace.keys)
     except PermanentEngineError:
@@ -100,7 +106,8 @@ def releases_place(platform: Platform, catalogs: Mapping[str, Catalog]) -> Place
     for model, catalog in catalogs.items():
         published = {number: record.body for number, record in catalog.releases.items()}
         found = _numbers(workspace, model)
-        later = platform.catalog(model)  # read last: who reserved a number may be at work on it
+        # Read last: who reserved a number may be at work on it, or on its copy.
+        later = (home or platform).catalog(model)
         for release in sorted(found | set(published)):
             layout = ReleaseLayout(workspace.repository, model, release)
             _add_release(place, workspace, layout, key, published.get(release), later)
@@ -187,27 +194,27 @@ def _add_release(
     try:
         manifest = read_record(layout, workspace.releases, key)
     except SluiceError as error:
-        if published is None and layout.release in later.reserved:
-            return  # being published, or cut short: publishing again completes it
-        place.findings.append(_bad_record(record, error, known=published is not None))
+        if published is None and layout.release in {*later.reserved, *later.releases}:
+            return  # being published or brought, or cut short: doing so again completes it
+        place.findings.append(_bad_record(place, record, error, known=published is not None))
         return
     if published is not None and published["manifest_digest"] != manifest.digest:
         what = "is signed, and is not the record that the journal knows"
-        place.findings.append(Finding(RELEASES, what, record, inode=inode_of(record.path)))
+        place.findings.append(Finding(place.name, what, record, inode=inode_of(record.path)))
         return
     place.records.append(record.path)
     place.files += _release_files(layout, manifest)
 
 
-def _bad_record(record: Expected, error: SluiceError, *, known: bool) -> Finding:
+def _bad_record(place: Place, record: Expected, error: SluiceError, *, known: bool) -> Finding:
     inode = inode_of(record.path)
     if inode is None:
         what = "the signed record is missing" if known else "nobody signed or reserved this release"
-        return Finding(RELEASES, what, record)
+        return Finding(place.name, what, record)
     # Trust that was withdrawn is no damage: the record stays where it can be signed anew.
     withdrawn = "revoked" in error.what or "retired" in error.what
     changed = record.path.lstat().st_ctime
-    return Finding(RELEASES, error.what, record, inode=inode, changed_at=changed, stays=withdrawn)
+    return Finding(place.name, error.what, record, inode=inode, changed_at=changed, stays=withdrawn)
 
 
 def _release_files(layout: ReleaseLayout, manifest: Manifest) -> Iterable[Expected]:

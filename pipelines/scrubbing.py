@@ -19,17 +19,17 @@ from pipelines.quarantine import Quarantine, inode_of
 from pipelines.scrub_dependents import Dependents, dependents, running_revisions
 from pipelines.scrub_findings import EXTRA, Checked, Finding, check_files
 from pipelines.scrub_healing import Healer
-from pipelines.scrub_places import copies_place, releases_place, store_place
+from pipelines.scrub_places import RELEASES, Place, copies_place, releases_place, store_place
 from pipelines.stages import announce
-from registry.errors import SluiceError
+from registry.errors import EngineError, SluiceError
 from registry.files import locked
+from registry.regions import region_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pipelines.assembly import Platform
-    from pipelines.scrub_places import Place
     from registry.catalog import Catalog
 
 BROKEN, QUARANTINED, HEALED = "integrity-broken", "quarantined", "healed"
@@ -95,6 +95,7 @@ def scrub_workspace(
 ) -> Scrubbed:
     """Hash everything of the workspace, or of `model`, from the disk; deal with what is damaged.
 
+    The copies in its regions too, each journaled in its region; a region that is cut off is told.
     Raises UserError for an unknown model, RetryableEngineError while another scrub is at work, and
     EngineError when the journal cannot be read or written: nothing is moved without an entry.
     """
@@ -106,29 +107,73 @@ def scrub_workspace(
         models = (
             [model] if model else sorted({*workspace.model_names(), *platform.journal.models()})
         )
-        catalogs = {name: platform.catalog(name) for name in models}
-        places = [
-            store_place(platform, catalogs, everything=not model),
-            releases_place(platform, catalogs),
-            copies_place(platform, catalogs),
-        ]
+        parts = [_home(platform, models, everything=not model), *_regions(platform, models)]
+        places = [place for part in parts for place in part.places]
         total = sum(place.bytes for place in places)
         heard = on_bytes or ByteProgress("Scrubbing", total)
-        scrubbed = Scrubbed([_check(place, heard) for place in places])
-        if running := running_revisions(platform, catalogs):
-            _, releases, _ = scrubbed.checked
-            releases.remark = f"what runs was loaded from these: {', '.join(running)}"
-        healer = Healer(platform, catalogs, places)
+        for part in parts:
+            part.checked = [_check(place, heard) for place in part.places]
+            part.tell_what_runs()
+        healer = Healer(platform, parts[0].catalogs, places)
+        scrubbed = Scrubbed([checked for part in parts for checked in part.checked])
         stamp = datetime.fromtimestamp(clock(), UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        quarantine = Quarantine(workspace.quarantine / stamp, workspace.state)
         with ExitStack() as telling:
-            dealing = _Dealing(platform, catalogs, healer, quarantine, telling)
-            for checked in scrubbed.checked:
-                scrubbed.outcomes += [dealing.deal_with(one) for one in checked.findings]
-            broken = {one.finding.path for one in scrubbed.outcomes}
-            dealing.close({path for place in places for path in place.looked_at} - broken)
+            for part in parts:
+                scrubbed.outcomes += _deal_with(part, healer, stamp, telling)
     scrubbed.seconds = time.monotonic() - began
     return scrubbed
+
+
+@dataclass
+class _Part:
+    """What one journal tells of: the workspace's own places, or one region's."""
+
+    platform: Platform
+    catalogs: Mapping[str, Catalog]
+    places: list[Place]
+    checked: list[Checked] = field(default_factory=list)
+
+    def tell_what_runs(self) -> None:
+        """Beside the releases that it was loaded from."""
+        if running := running_revisions(self.platform, self.catalogs):
+            for one in self.checked:
+                if one.place.startswith(RELEASES):
+                    one.remark = f"what runs was loaded from these: {', '.join(running)}"
+
+
+def _home(platform: Platform, models: Sequence[str], *, everything: bool) -> _Part:
+    catalogs = {name: platform.catalog(name) for name in models}
+    places = [
+        store_place(platform, catalogs, everything=everything),
+        releases_place(platform, catalogs),
+        copies_place(platform, catalogs),
+    ]
+    return _Part(platform, catalogs, places)
+
+
+def _regions(home: Platform, models: Sequence[str]) -> Iterator[_Part]:
+    """Each region's copies; of one that is cut off, only that it is."""
+    if not region_names(home.workspace):
+        return
+    from pipelines.waves.platforms import region_platforms
+
+    for region in region_platforms(home).values():
+        try:
+            catalogs = {name: region.catalog(name) for name in models}
+            yield _Part(region, catalogs, [releases_place(region, catalogs, home=home)])
+        except EngineError as error:
+            place = Place(f"{RELEASES} in {region.name}", remark=f"cut off: {error.what}")
+            yield _Part(region, {}, [place])
+
+
+def _deal_with(part: _Part, healer: Healer, stamp: str, telling: ExitStack) -> list[Outcome]:
+    workspace = part.platform.workspace
+    quarantine = Quarantine(workspace.quarantine / stamp, workspace.state)
+    dealing = _Dealing(part.platform, part.catalogs, healer, quarantine, telling)
+    outcomes = [dealing.deal_with(one) for checked in part.checked for one in checked.findings]
+    broken = {one.finding.path for one in outcomes}
+    dealing.close({path for place in part.places for path in place.looked_at} - broken)
+    return outcomes
 
 
 def _check(place: Place, on_bytes: Callable[[int], None]) -> Checked:

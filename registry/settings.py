@@ -280,6 +280,10 @@ class WorkspaceSettings(BaseSettings):
                 self.telemetry.model_dump() | dict(region.telemetry)
             ),
         }
+        if archive := self.records.archive:
+            # Below the workspace's own: readers of one place meet no records of another.
+            below = f"{archive.rstrip('/')}/regions/{name}"
+            own["records"] = self.records.model_copy(update={"archive": below})
         return self.model_copy(update=own)
 
     @classmethod

@@ -24,11 +24,13 @@ from registry.signature import VerifyingKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from registry.catalog import Catalog
     from registry.guard import AccessGuard
     from registry.identity import Identity
-    from registry.journal import Journal
+    from registry.journal import Entry, Journal
+    from registry.workspace import Workspace
 
 REPLICATED = "release-replicated"
 """In a region's journal: the release's record, as the home published it."""
@@ -63,11 +65,16 @@ class RegionPlatform(Platform):
         """The releases that were brought here: known without the home."""
         from registry.catalog import Catalog
 
-        entries = self.journal.read(model)
-        return Catalog.fold(
-            replace(entry, kind="release-published") if entry.kind == REPLICATED else entry
-            for entry in entries
-        )
+        entries = self.journal.read(model, kinds={REPLICATED})
+        return Catalog.fold(self.counted(entry) for entry in entries)
+
+    def counted(self, entry: Entry) -> Entry:
+        """A release that was brought here counts as published."""
+        return replace(entry, kind="release-published") if entry.kind == REPLICATED else entry
+
+    def keep_files(self, model: str, artifact: str, folder: Path, name: str) -> str:
+        """With the home's run of the artifact, below the region's name."""
+        return self.home.keep_files(model, artifact, folder, f"{self.name}/{name}")
 
     def tell(self, line: str) -> None:
         """Show it under the region's name."""
@@ -108,6 +115,15 @@ class RegionPlatform(Platform):
         if lease is None or lease.expires_at <= time.time() or is_dead(lease):
             return False
         return lease.holder != holder_name(self.actor)
+
+
+def platform_at(workspace: Workspace, region: str = "", *, actor: str = "") -> Platform:
+    """The engines of the workspace, or of one of its regions. Raises UserError for an unknown one.
+
+    For flows, whose arguments are plain values.
+    """
+    home = Platform(workspace, actor=actor)
+    return RegionPlatform(home, region) if region else home
 
 
 def region_of(platform: RegionPlatform, pulse: Pulse) -> Region:

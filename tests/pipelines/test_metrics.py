@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ from .drift_world import MODEL
 from .test_drift_attribution import StagedPlatform
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from registry.journal import Entry
@@ -69,17 +72,49 @@ def test_only_what_is_new_is_read_again(
 ) -> None:
     collector = PlatformCollector(platform)
     scrape(collector)
-    read, asked = platform.journal.read, []
+    read_after, asked = platform.journal.read_after, []
 
-    def counted(model: str, after: int = 0) -> tuple[Entry, ...]:
-        found = read(model, after)
-        asked.append(len(found))
-        return found
+    def counted(marks: Mapping[str, int]) -> Iterator[tuple[str, list[Entry]]]:
+        for model, entries in read_after(marks):
+            asked.append(len(entries))
+            yield model, entries
 
-    monkeypatch.setattr(platform.journal, "read", counted)
+    monkeypatch.setattr(platform.journal, "read_after", counted)
     platform.append(MODEL, "gate-decided", gated("fail"))
     assert value(scrape(collector), "sluice_gates_total", verdict="fail") == 1
     assert asked == [1]
+
+
+def test_a_long_history_is_read_page_by_page(
+    platform: StagedPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.metrics._FEW", 2)
+    monkeypatch.setattr("pipelines.metrics._PAGE", 3)
+    collector, at_once = PlatformCollector(platform), PlatformCollector(platform)
+    collector.catch_up()
+    seen, length = scrape(collector), len(platform.journal.read(MODEL))
+    assert value(seen, "sluice_journal_entries_total") == length > 6
+    monkeypatch.undo()
+    wanted = scrape(at_once)
+    moving = {"sluice_scrape_seconds", "sluice_journal_age_seconds"}
+    assert {key for key in seen if seen[key] != wanted[key]} <= {
+        key for key in seen if key[0] in moving or key[0].startswith("sluice_dora")
+    }
+
+
+def test_scrapes_that_come_at_once_count_everything_once(platform: StagedPlatform) -> None:
+    for _ in range(50):
+        platform.append(MODEL, "gate-decided", gated("fail"))
+    collector, together = PlatformCollector(platform), threading.Barrier(8)
+
+    def one(_: int) -> Samples:
+        together.wait()
+        return scrape(collector)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(one, range(8)))
+    assert {value(seen, "sluice_gates_total", verdict="fail") for seen in found} == {50}
+    assert {seen["sluice_up", (("part", "journal"),)] for seen in found} == {1}
 
 
 def gated(verdict: str) -> dict[str, object]:
@@ -127,6 +162,6 @@ def test_an_engine_that_is_away_is_told_and_hides_nothing_else(
     seen = scrape(PlatformCollector(platform))
     assert seen["sluice_up", (("part", "fleet"),)] == 0
     assert value(seen, "sluice_release_live") == 2
-    monkeypatch.setattr(platform.journal, "models", lambda: away(""))
+    monkeypatch.setattr(platform.journal, "heads", lambda: away(""))
     seen = scrape(PlatformCollector(platform))
     assert seen["sluice_up", (("part", "journal"),)] == 0
