@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from canary.ending import ended
 from canary.fold_current import current
 from canary.metrics import Evidence
 from canary.pair_evidence import PairEvidence
 from canary.plan import RolloutPlan
-from canary.states import (
-    EndedRollout,
-    ModelServing,
-    Outcome,
-    Phase,
-    Rollout,
-)
+from canary.standing import agrees, serving_at
+from canary.states import ModelServing, Outcome, Phase, Rollout
 from registry.journal_fold import require
 
 if TYPE_CHECKING:
@@ -90,24 +86,11 @@ def rollout_ended(serving: ModelServing, entry: Entry) -> ModelServing:
     rollout = current(serving, entry)
     outcome = Outcome(entry.body["outcome"])
     require(_ENDS.get(rollout.phase) is outcome, entry, f"ends {outcome} while {rollout.phase}")
-    ended = EndedRollout(
-        number=rollout.number,
-        candidate=rollout.candidate,
-        baseline=rollout.baseline,
-        target=rollout.target,
-        outcome=outcome,
-        reason=rollout.reason,
-        started_at=rollout.started_at,
-        first_evidence_at=rollout.first_evidence_at,
-        decided_at=rollout.decided_at,
-        ended_at=entry.at,
-    )
-    serving = replace(serving, rollout=None, starts={}, history=(*serving.history, ended))
-    if outcome is Outcome.SETTLED:
-        return _settle(serving, rollout.candidate)
-    if outcome is Outcome.ROLLED_BACK and rollout.target is not None:
-        return _withdraw(serving, rollout.candidate, rollout.target)
-    return serving
+    after = ended(serving, outcome, at=entry.at)
+    told = serving_at(entry)
+    holds = told is None or agrees(told, after)
+    require(holds, entry, "leaves the model elsewhere than it says")
+    return after
 
 
 _ENDS = {
@@ -116,22 +99,3 @@ _ENDS = {
     Phase.REJECTED: Outcome.REJECTED,
     Phase.RETURNING: Outcome.COMPARED,
 }
-
-
-def _settle(serving: ModelServing, live: int) -> ModelServing:
-    earlier = tuple(release for release in serving.served if release != live)
-    return replace(
-        serving, live=live, served=(*earlier, live), withdrawn=serving.withdrawn - {live}
-    )
-
-
-def _withdraw(serving: ModelServing, candidate: int, target: int) -> ModelServing:
-    earlier = serving.served
-    if target in earlier:
-        earlier = earlier[: earlier.index(target)]
-    return replace(
-        serving,
-        live=target,
-        served=(*earlier, target),
-        withdrawn=(serving.withdrawn | {candidate}) - {target},
-    )

@@ -25,6 +25,7 @@ from canary.effects import (
     whole,
 )
 from canary.ports import RevisionState
+from canary.standing import with_standing
 from canary.states import MAX_STARTS, PAUSABLE, Outcome, Phase
 
 if TYPE_CHECKING:
@@ -50,11 +51,18 @@ def next_action(serving: ModelServing, now: float) -> Action:
         or _alias(serving, desired)
         or _keep(serving, desired)
         or _wait_for_kept(serving, desired, now)
-        or desired.then
+        or _then(serving, desired)
     )
     if isinstance(action, Perform | Observe | Record | Done):
         return action
     return _perform(serving, action)
+
+
+def _then(serving: ModelServing, desired: Desired) -> Action:
+    then = desired.then
+    if isinstance(then, Record) and then.kind == "rollout-ended":
+        return Record(then.kind, with_standing(serving, then.body))
+    return then
 
 
 def _pause_is_due(rollout: Rollout) -> bool:

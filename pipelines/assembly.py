@@ -191,10 +191,10 @@ class Platform:
         return f"run {run}, {name}"
 
     def serving(self, model: str) -> ModelServing:
-        """What the journal says of the model's route and rollouts."""
-        from canary.fold import fold
+        """What the journal says of the model's route and of its last rollouts."""
+        from pipelines.rollout.taking_up import read_serving
 
-        return fold(self.journal.read(model), model=model)
+        return read_serving(self.journal, model)
 
     def append(self, model: str, kind: str, body: dict[str, object]) -> None:
         """Journal one fact about the model, now, as this actor."""

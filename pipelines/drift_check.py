@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import isclose
 from typing import TYPE_CHECKING
 
+from canary.fold import fold
 from drift.assessment import assess
 from drift.circumstances import Circumstances, in_circumstances
 from drift.comparable import Rows, comparable
@@ -153,7 +154,7 @@ def _read_all(
     clock: float,
 ) -> _Read:
     """The window, and what it is to be compared with."""
-    catalog, serving = platform.catalog(model), platform.serving(model)
+    catalog, serving = platform.catalog(model), fold(platform.journal.read(model), model=model)
     current = _read(platform, model, window, now=clock)
     rows, unknown = _published(Rows.of([current], PREDICTION_SCHEMA), frozenset(catalog.releases))
     newest = max(rows.releases, default=0)

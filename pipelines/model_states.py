@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canary import fold as serving_fold
+from canary.standing import last_only
 from canary.states import ModelServing
 from drift import case as drift_fold
 from drift.case import DriftState
@@ -65,7 +66,7 @@ class ModelState:
         if entry.kind == "release-published":
             variants = {**variants, entry.body["release"]: entry.body["variant"]}
         drift = shown_drift(drift_fold.advance(self.drift, entry))
-        serving = shown_serving(serving_fold.advance(self.serving, entry))
+        serving = last_only(serving_fold.advance(self.serving, entry))
         return ModelState(serving, drift, variants, entry.sequence, entry.hash)
 
     def to_text(self) -> str:
@@ -76,13 +77,6 @@ class ModelState:
     def from_text(cls, text: str) -> ModelState:
         """The state. Raises ValueError for what is none."""
         return _adapter().validate_json(text)
-
-
-def shown_serving(serving: ModelServing) -> ModelServing:
-    """Without rollouts before the last ended one."""
-    if len(serving.history) < 2:
-        return serving
-    return replace(serving, history=serving.history[-1:])
 
 
 def shown_drift(drift: DriftState) -> DriftState:

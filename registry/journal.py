@@ -152,6 +152,10 @@ class Journal:
                 found[row.model].append(entry_of(row))
             yield from found.items()
 
+    def last(self, model: str, *kinds: str) -> Entry | None:
+        """The newest entry of any of the kinds; None when there is none."""
+        return read(self.engine, lambda one: _History(one, model).newest(*kinds))
+
     def models(self) -> tuple[str, ...]:
         """Names of all models that have, or once had, an entry, sorted."""
         return tuple(name for name in self.sequences() if name != WORKSPACE)

@@ -11,18 +11,19 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from canary.fold_wishes import may_let_go_on
-from canary.rollout import ModelServing, Outcome, Phase, advance
+from canary.rollout import Outcome, Phase
 from pipelines.rollout.acting import World
 from pipelines.rollout.driving import Turn
 from pipelines.rollout.refusals import check_promotion, rollback_target
 from pipelines.rollout.result import RolloutResult, result_of
+from pipelines.rollout.taking_up import read_serving
 from registry.errors import FencedError, LeaseHeldError, SluiceError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from canary.ports import Fleet, Router, Telemetry
-    from canary.rollout import Rollout, RolloutPlan
+    from canary.rollout import ModelServing, Rollout, RolloutPlan
     from registry.journal import Journal
     from registry.lease import Lease, Leases
 
@@ -74,12 +75,12 @@ class Controller:
         """What was folded so far, so that a long journal is read once."""
 
     def serving(self, model: str) -> ModelServing:
-        """What the journal says now. Raises IntegrityError when it tells the impossible."""
-        serving = self._known.get(model, ModelServing(model))
-        for entry in self._journal.read(model, serving.sequence):
-            serving = advance(serving, entry)
-        self._known[model] = serving
-        return serving
+        """What the journal says now, of rollouts that ended only the last ones.
+
+        Raises IntegrityError when it tells the impossible.
+        """
+        self._known[model] = read_serving(self._journal, model, self._known.get(model))
+        return self._known[model]
 
     def promote(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from canary.explain_page import render_html
 from canary.explain_plot import Frame, curve_view, text_chart
 from canary.explain_words import e_value, replayed, title
 from canary.rollout import RolloutPlan, Step
+from canary.standing import STANDING
 from registry.errors import UserError
 from tests.rollout.stage import MODEL, QUICK, Stage, after
 
@@ -95,14 +96,18 @@ def test_a_changed_observation_is_noticed(tmp_path: Path) -> None:
 
 
 def changing(entries: tuple[Entry, ...], decision: str, **body: object) -> list[Entry]:
-    """The journal with another body in its first such decision."""
+    """The journal with another body in its first such decision, and no word of where it led."""
     number = next(i for i, one in enumerate(entries) if one.body.get("decision") == decision)
     entry = entries[number]
     return [
         *entries[:number],
         replace(entry, body={**entry.body, **body}),
-        *entries[number + 1 :],
+        *(replace(one, body=without_standing(one)) for one in entries[number + 1 :]),
     ]
+
+
+def without_standing(entry: Entry) -> dict[str, Any]:
+    return {name: value for name, value in entry.body.items() if name != STANDING}
 
 
 def test_the_steps_add_up_to_the_evidence(tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def asking(engines: Home, example: Example, question: NDArray[Any]) -> Iterator[
         client.join(timeout=60)
 
 
-EACH_TIME = {"lip-reading", "llm"}
-"""Of Keras and of PyTorch, of samples and of text."""
+EACH_TIME = {"lip-reading"}
+"""Of Keras; `test_path` walks one of PyTorch."""
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
 from canary.fold import fold
+from canary.standing import last_only
 from drift.case import fold as fold_drift
 from pipelines import model_states
-from pipelines.model_states import ModelState, read_states, shown_drift, shown_serving
+from pipelines.model_states import ModelState, read_states, shown_drift
 from registry.catalog import Catalog
 from registry.database import transaction
 from registry.errors import IntegrityError
@@ -108,7 +109,7 @@ def test_from_any_entry_on_it_comes_to_the_same(which: tuple[str, str], share: f
     again = ModelState.from_text(kept.to_text())
     assert again == kept
     whole = state_of(entries, again)
-    assert whole.serving == shown_serving(fold(entries, model=MODEL))
+    assert whole.serving == last_only(fold(entries, model=MODEL))
     assert whole.drift == shown_drift(fold_drift(entries, model=MODEL))
     assert len(whole.serving.history) == min(1, len(fold(entries).history))
     releases = Catalog.fold(entries).releases

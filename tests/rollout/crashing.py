@@ -68,6 +68,9 @@ class CrashingJournal:
     def read(self, model: str, after: int = 0) -> tuple[Entry, ...]:
         return self._journal.read(model, after)
 
+    def last(self, model: str, *kinds: str) -> Entry | None:
+        return self._journal.last(model, *kinds)
+
 
 class CrashingLeases(Leases):
     def __init__(self, leases: Leases, points: Points) -> None:

@@ -73,6 +73,10 @@ class MemoryJournal(Journal):
     def read(self, model: str, after: int = 0) -> tuple[Entry, ...]:
         return tuple(self._entries.get(model, ())[after:])
 
+    def last(self, model: str, *kinds: str) -> Entry | None:
+        entries = self._entries.get(model, [])
+        return next((entry for entry in reversed(entries) if entry.kind in kinds), None)
+
     def models(self) -> tuple[str, ...]:
         return tuple(sorted(self._entries))
 

@@ -9,6 +9,7 @@ from sqlalchemy import event
 
 from canary.ports import RevisionState
 from canary.rollout import ModelServing, RolloutPlan, Step, advance
+from canary.standing import serving_at
 from pipelines.rollout.controller import Controller
 from registry.journal import Journal
 from registry.lease import Leases
@@ -50,6 +51,8 @@ class Stage:
     lines: list[str] = field(default_factory=list)
     aliases: list[tuple[str, str, int]] = field(default_factory=list)
     folded: ModelServing = field(default_factory=lambda: ModelServing(MODEL))
+    taken_up: ModelServing = field(default_factory=lambda: ModelServing(MODEL))
+    """What a new controller comes to, which begins at the last end of a rollout."""
 
     @classmethod
     def at(cls, folder: Path, world: MemoryWorld | None = None) -> Stage:
@@ -101,7 +104,11 @@ class Stage:
 
     def knowing(self, controller: Controller) -> Controller:
         """With what a new process would fold first; folding is pure, so it is done once."""
-        controller._known[MODEL] = self.serving
+        for entry in self.journal.read(MODEL, self.taken_up.sequence):
+            self.taken_up = advance(self.taken_up, entry)
+            if entry.kind == "rollout-ended":
+                self.taken_up = serving_at(entry) or self.taken_up
+        controller._known[MODEL] = self.taken_up
         return controller
 
     def entries(self) -> tuple[Entry, ...]:

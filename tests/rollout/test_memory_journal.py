@@ -37,8 +37,9 @@ def outcome(
         if name in ("append", "follow"):
             body = {"number": number, "pair": (1, 2)}
             after = number if name == "follow" else None
+            kind = f"kind {number % 2}"
             return journal.append(
-                str(model), "x", body, actor="t", at=when, lease=lease, after=after
+                str(model), kind, body, actor="t", at=when, lease=lease, after=after
             )
         if name in ("acquire", "take_over"):
             ask = leases.acquire if name == "acquire" else leases.take_over
@@ -78,6 +79,8 @@ def test_both_journals_agree(tmp_path: Path) -> None:
                 assert outcome(real, one, mine, step) == outcome(memory, other, theirs, step)
             for model in MODELS:
                 assert real.read(model) == memory.read(model)
+                for kinds in ((), ("kind 0",), ("kind 1",), ("kind 0", "kind 1"), ("another",)):
+                    assert real.last(model, *kinds) == memory.last(model, *kinds)
                 assert one.current(model) == other.current(model)
                 real.verify(model)
                 memory.verify(model)

@@ -56,6 +56,10 @@ class LinkedJournal(MemoryJournal):
         self.require_link()
         return super().read(model, after, **named)
 
+    def last(self, model: str, *kinds: str) -> Entry | None:
+        self.require_link()
+        return super().last(model, *kinds)
+
     def append(self, model: str, kind: str, body: Mapping[str, Any], **named: Any) -> Entry:
         self.require_link()
         return super().append(model, kind, body, **named)
