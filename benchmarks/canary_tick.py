@@ -18,7 +18,7 @@ import json
 import pickle
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,14 +75,20 @@ class World:
             came = int(self.requests_per_s * seconds * share.weight / 100)
             bad = int(came * BAD)
             before = self.counters.get(share.release, ArmCounters())
-            self.counters[share.release] = ArmCounters(
-                before.requests + came,
-                before.errors + bad,
-                before.slow + bad,
-                sessions=before.sessions + came,
-                sessions_failed=before.sessions_failed + bad,
-                sessions_slow=before.sessions_slow + bad,
+            after = replace(
+                before,
+                requests=before.requests + came,
+                errors=before.errors + bad,
+                slow=before.slow + bad,
             )
+            if self.route is not None and len(self.route.shares) > 1:
+                after = replace(
+                    after,
+                    sessions=before.sessions + came,
+                    sessions_failed=before.sessions_failed + bad,
+                    sessions_slow=before.sessions_slow + bad,
+                )
+            self.counters[share.release] = after
         self.looks.append(time.perf_counter())
 
 
@@ -121,8 +127,10 @@ class SteadyRouter(Router):
     world: World
 
     def write(self, route: Route) -> None:
-        """Use it."""
+        """Use it; its sessions are counted anew."""
         self.world.route = route
+        for release, arm in self.world.counters.items():
+            self.world.counters[release] = ArmCounters(arm.requests, arm.errors, arm.slow)
 
     def read(self, model: str) -> Route | None:  # noqa: ARG002
         """The one that was written."""

@@ -1,4 +1,4 @@
-"""What grows with models, journal rows and releases, and what with revisions in Envoy's routes.
+"""What grows with models, journal rows, releases, routes, regions and requests.
 
     python -m benchmarks.capacity
     python -m benchmarks.capacity --models 1 10 100 1000 --rows 1000 --database both
@@ -10,12 +10,15 @@ reads and folds: `again` when nothing happened since (p50, p95), `moved` when ev
 entry since, both with the processor time of this process (`cpu`), and `first_us_per_row` where no
 checkpoint was kept (of five models; the others get theirs in bulk). `tick_ms` is one look of a
 controller with what it writes (p50, p95); `append_ms` one entry of its own (p50, p95); `take_up_ms`
-what a new controller folds of one model before its first look; `verify_rows_per_s` the rate of
+what a new controller reads and folds before its first look; `verify_rows_per_s` the rate of
 `sluice journal verify`; `models_ms` and `heads_ms` the two queries over all models;
 `bytes_per_row` what the database holds.
 `releases` is the catalog of one model with so many releases; `routes` the size of Envoy's route
-table and the time from a write to its use, by models with two revisions each; `start_s` is
-what the interpreter and the imports of `sluice status` take before any of this.
+table and the time from a write to its use, by models with two revisions each. `regions`: a look at
+all regions, `sluice status` of one model (p50, p95), and a promotion through all, a region and a
+look. `log`, by one model's requests in an hour: bytes each as written and merged, and a drift check
+of one hour against seven. `looks`, by requests a second: a look and its decision. `start_s` is what
+the interpreter and the imports of `sluice status` take before any of this.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ import numpy as np
 from sqlalchemy import text
 
 from benchmarks.canary_tick import World
+from benchmarks.capacity_regions import region_figures
+from benchmarks.capacity_requests import log_figures, look_figures
 from benchmarks.capacity_routes import route_figures
 from benchmarks.capacity_world import (
     PLAN,
@@ -247,6 +252,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=200, help="entries of each model")
     parser.add_argument("--releases", type=int, nargs="*", default=[10, 100, 1000])
     parser.add_argument("--routes", type=int, nargs="*", default=[1, 10], help="models")
+    parser.add_argument("--regions", type=int, nargs="*", default=[1, 3])
+    parser.add_argument("--requests", type=int, nargs="*", default=[1000, 10_000], help="an hour")
+    parser.add_argument("--rates", type=int, nargs="*", default=[100], help="requests a second")
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="sqlite")
     given = parser.parse_args(arguments)
     kinds = ("sqlite", "postgresql") if given.database == "both" else (given.database,)
@@ -256,12 +264,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for models in given.models:
             journals.append(measure(kind, models, entries))
             print(json.dumps(journals[-1]), file=sys.stderr, flush=True)
-    figures = {
-        "journals": journals,
-        "releases": release_figures(given.releases),
-        "routes": route_figures(given.routes),
-        "start_s": start_s(),
-    }
+    figures: dict[str, Any] = {"journals": journals}
+    for name, measured in (
+        ("releases", lambda: release_figures(given.releases)),
+        ("routes", lambda: route_figures(given.routes)),
+        ("regions", lambda: region_figures(given.regions, entries)),
+        ("log", lambda: log_figures(given.requests)),
+        ("looks", lambda: look_figures(given.rates)),
+        ("start_s", start_s),
+    ):
+        figures[name] = measured()
+        print(json.dumps({name: figures[name]}), file=sys.stderr, flush=True)
     print(json.dumps(figures))
 
 

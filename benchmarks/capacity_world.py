@@ -26,6 +26,8 @@ from registry.journal_entry import row_of
 from registry.lease import Leases
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection
 
     from registry.journal import Entry
@@ -43,8 +45,10 @@ _ROOM = 150
 """More than a day's entries with its rollout."""
 
 
-def controller(journal: Journal, world: World, actor: str = "benchmark") -> Controller:
-    """One in a world whose clock is turned."""
+def controller(
+    journal: Journal, world: World, *, sleep: Callable[[float], None] | None = None
+) -> Controller:
+    """One in a world whose clock is turned, by `sleep` where others' clocks are turned with it."""
     return Controller(
         journal,
         Leases(journal),
@@ -52,8 +56,8 @@ def controller(journal: Journal, world: World, actor: str = "benchmark") -> Cont
         SteadyRouter(world),
         SteadyTelemetry(world),
         clock=lambda: world.now,
-        sleep=world.sleep,
-        actor=actor,
+        sleep=sleep or world.sleep,
+        actor="benchmark",
     )
 
 
@@ -62,10 +66,11 @@ def template(rows: int) -> list[Entry]:
     with tempfile.TemporaryDirectory(prefix="sluice-capacity-") as folder:
         journal = Journal(f"sqlite:///{Path(folder) / 'journal.db'}")
         world, release = World(100.0), 0
+        acting = controller(journal, world)
         while not release or _length(journal) < rows - _ROOM:
             release += 1
             _tell(journal, "release-published", published(release), world.now)
-            controller(journal, world).promote("template", release, PLAN)
+            acting.promote("template", release, PLAN)
             for _ in range(HOURS_BETWEEN):
                 world.now += 3600
                 _tell(journal, "window-judged", _quiet(world.now), world.now)
