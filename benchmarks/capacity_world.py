@@ -162,9 +162,7 @@ def _insert(connection: Connection, table: str, rows: list[tuple[Any, ...]]) -> 
 
 def keep_states(journal: Journal, models: int, entries: list[Entry]) -> None:
     """The checkpoints that a first `sluice status` would make, without folding every history."""
-    state = ModelState.begun(entries[0].model)
-    for entry in entries:
-        state = state.after(entry)
+    state = ModelState.begun(entries[0].model).after(entries)
     heads = journal.heads()
     keeper = Checkpoints(journal.engine, model_states.VIEW, model_states.version())
     due = []

@@ -18,7 +18,7 @@ from canary.states import Belief, EndedRollout, ModelServing
 from registry.journal_fold import illegal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from registry.journal import Entry
 
@@ -87,6 +87,19 @@ def serving_at(entry: Entry) -> ModelServing | None:
         return _from_json(told, entry)
     except (KeyError, TypeError, ValueError) as error:
         raise illegal(entry, f"cannot be read ({type(error).__name__}: {error})") from error
+
+
+def skip_ahead(serving: ModelServing, entries: Sequence[Entry]) -> tuple[ModelServing, int]:
+    """Where folding `entries` after `serving` may begin: the state there, and how many that passes.
+
+    The state has every rollout that ended on the way. None is passed where an end does not tell.
+    """
+    ends = [number for number, entry in enumerate(entries) if entry.kind == "rollout-ended"]
+    told = [at for number in ends if (at := serving_at(entries[number])) is not None]
+    if not told or len(told) < len(ends):
+        return serving, 0
+    history = (*serving.history, *(one for at in told for one in at.history))
+    return replace(told[-1], history=history), ends[-1] + 1
 
 
 def _to_json(serving: ModelServing) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from math import isclose
 from typing import TYPE_CHECKING
 
-from canary.fold import fold
 from drift.assessment import assess
 from drift.circumstances import Circumstances, in_circumstances
 from drift.comparable import Rows, comparable
@@ -19,6 +18,7 @@ from model_repository.programs.common.prediction_log import PREDICTION_SCHEMA
 from pipelines.drift_reference import own_reference
 from pipelines.model_config import load_model_config
 from pipelines.prediction_log_places import log_places
+from pipelines.rollout.taking_up import read_history
 from pipelines.stages import announce
 from registry.errors import UserError
 
@@ -154,7 +154,7 @@ def _read_all(
     clock: float,
 ) -> _Read:
     """The window, and what it is to be compared with."""
-    catalog, serving = platform.catalog(model), fold(platform.journal.read(model), model=model)
+    catalog, serving = platform.catalog(model), read_history(platform.journal, model)
     current = _read(platform, model, window, now=clock)
     rows, unknown = _published(Rows.of([current], PREDICTION_SCHEMA), frozenset(catalog.releases))
     newest = max(rows.releases, default=0)

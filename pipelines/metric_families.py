@@ -16,13 +16,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from canary import fold as serving_fold
 from canary.delivery import delivery
 from canary.phases import Phase
+from canary.standing import skip_ahead
 from canary.states import ModelServing
 from drift import case as drift_fold
 from drift.case import DriftState
 from registry.catalog import Catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from prometheus_client.core import Metric as Family
 
@@ -71,10 +72,16 @@ class ModelRead:
         """Nothing read yet."""
         return cls(ModelServing(model), DriftState(model))
 
-    def take(self, entry: Entry) -> None:
-        """One more entry."""
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Some more. Of rollouts that ended among them only the ends are folded."""
+        self.serving, passed = skip_ahead(self.serving, entries)
+        for entry in entries[passed:]:
+            self.serving = serving_fold.advance(self.serving, entry)
+        for entry in entries:
+            self._count(entry)
+
+    def _count(self, entry: Entry) -> None:
         body = entry.body
-        self.serving = serving_fold.advance(self.serving, entry)
         self.drift = drift_fold.advance(self.drift, entry)
         self.catalog.take(entry)
         self.sequence, self.last_at = entry.sequence, entry.at

@@ -103,8 +103,7 @@ class PlatformCollector:
         return {model: self._known[model] for model in sorted(heads)}
 
     def _take(self, model: str, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self._known[model].take(self._platform.counted(entry))
+        self._known[model].take([self._platform.counted(entry) for entry in entries])
 
     def _of_revisions(self, read: dict[str, ModelRead], up: dict[str, float]) -> Iterator[Family]:
         labels = ("model", "release")

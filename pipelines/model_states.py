@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canary import fold as serving_fold
-from canary.standing import last_only
+from canary.standing import last_only, skip_ahead
 from canary.states import ModelServing
 from drift import case as drift_fold
 from drift.case import DriftState
@@ -24,7 +24,7 @@ from registry.checkpoints import Checkpoint, Checkpoints
 from registry.journal_entry import GENESIS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pydantic import TypeAdapter
 
@@ -60,14 +60,21 @@ class ModelState:
         """Before the first entry."""
         return cls(ModelServing(model), DriftState(model))
 
-    def after(self, entry: Entry) -> ModelState:
-        """The state after one more entry. Raises IntegrityError for one that cannot be the next."""
-        variants = self.variants
-        if entry.kind == "release-published":
-            variants = {**variants, entry.body["release"]: entry.body["variant"]}
-        drift = shown_drift(drift_fold.advance(self.drift, entry))
-        serving = last_only(serving_fold.advance(self.serving, entry))
-        return ModelState(serving, drift, variants, entry.sequence, entry.hash)
+    def after(self, entries: Sequence[Entry]) -> ModelState:
+        """The state after some more. Raises IntegrityError for one that cannot be the next.
+
+        Of rollouts that ended among them only the ends are read.
+        """
+        drift, variants = self.drift, self.variants
+        serving, passed = skip_ahead(self.serving, entries)
+        for number, entry in enumerate(entries):
+            if entry.kind == "release-published":
+                variants = {**variants, entry.body["release"]: entry.body["variant"]}
+            drift = shown_drift(drift_fold.advance(drift, entry))
+            if number >= passed:
+                serving = serving_fold.advance(serving, entry)
+        newest = entries[-1]
+        return ModelState(last_only(serving), drift, variants, newest.sequence, newest.hash)
 
     def to_text(self) -> str:
         """JSON, as `from_text` reads it."""
@@ -150,8 +157,7 @@ def _caught_up(
         entries = _page(journal, state)
     before = state.sequence
     while entries:
-        for entry in entries:
-            state = state.after(entry)
+        state = state.after(entries)
         entries = _page(journal, state) if len(entries) == _PAGE else []
     # An effect under way is not kept: it is soon over, and effects look alike as plain values.
     if state.sequence - before >= _WORTH and state.serving.pending is None:

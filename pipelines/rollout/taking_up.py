@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canary.fold import advance
-from canary.standing import serving_at
+from canary.standing import serving_at, skip_ahead
 from canary.states import ModelServing
 
 if TYPE_CHECKING:
@@ -19,6 +19,15 @@ def read_serving(journal: Journal, model: str, known: ModelServing | None = None
     """
     serving = known or _last_end(journal, model)
     for entry in journal.read(model, serving.sequence):
+        serving = advance(serving, entry)
+    return serving
+
+
+def read_history(journal: Journal, model: str) -> ModelServing:
+    """As `read_serving`, with every rollout that ended."""
+    entries = journal.read(model)
+    serving, passed = skip_ahead(ModelServing(model), entries)
+    for entry in entries[passed:]:
         serving = advance(serving, entry)
     return serving
 

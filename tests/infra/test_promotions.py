@@ -13,6 +13,7 @@ from canary.states import Outcome
 from infra.local.orphans import find_orphans
 from pipelines.assembly import Platform
 from pipelines.rollout.controller import Controller
+from pipelines.rollout.taking_up import read_history
 
 from .toys import make_workspace
 
@@ -48,7 +49,7 @@ def test_no_request_fails_or_meets_a_release_that_has_no_traffic(tmp_path: Path)
     assert (figures["promotions"], figures["rollbacks"]) == (ROUNDS, ROUNDS)
     assert (figures["failed"], figures["wrong_release"]) == (0, 0)
     assert min(figures["rest"], figures["grpc"]) > 100
-    serving = platform.serving(MODEL)
+    serving = read_history(platform.journal, MODEL)
     assert (serving.rollout, serving.live in GOOD) == (None, True)
     ends = [ended.outcome for ended in serving.history]
     assert ends.count(Outcome.ROLLED_BACK) == ROUNDS

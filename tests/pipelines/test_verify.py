@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
 from canary.ports import Route, Share
+from canary.standing import STANDING
 from cli.main import app
 from model_repository.config import Batching
 from model_repository.golden import GoldenRequest, GoldenSet
@@ -29,6 +31,7 @@ from pipelines.signed_things import sign_again, signed_by, signed_things
 from pipelines.verify import BROKEN, DOWN, OK, verify_models
 from registry.errors import IntegrityError, UserError
 from registry.files import canonical_json
+from registry.journal import Journal
 from registry.rotation import retire, revoke, rotate
 from registry.workspace import Workspace
 from tests.canary.world import Behaviour, MemoryWorld
@@ -264,6 +267,21 @@ def of_lost_route(place: Place) -> None:
     place.world.route = None
 
 
+def of_lying_end(place: Place) -> None:
+    """Who can write the database tells it all anew, in a chain that holds."""
+    entries, url = place.platform.journal.read(MODEL), place.platform.workspace.journal_url
+    place.platform.journal.close()
+    for path in place.platform.workspace.state.glob("journal.db*"):
+        path.unlink()
+    with closing(Journal(url)) as journal:
+        for entry in entries:
+            body = dict(entry.body)
+            if STANDING in body:
+                body[STANDING] = {**body[STANDING], "served": [1, 7]}
+            journal.append(MODEL, entry.kind, body, actor=entry.actor, at=entry.at)
+        assert journal.verify(MODEL) == len(entries)
+
+
 @pytest.mark.parametrize(
     ("change", "link", "words"),
     [
@@ -283,6 +301,7 @@ def of_lost_route(place: Place) -> None:
         (of_extra_file, "bytes", "sitecustomize.py is not in the manifest"),
         (of_root, "keys", "restore it from a copy"),
         (of_route, "route", "release 7 gets traffic and was never published"),
+        (of_lying_end, "journal", "rollout-ended leaves the model elsewhere than it says"),
         (of_lost_route, "route", "it is no route, and the journal says 100 % to release 1"),
     ],
 )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from canary.fold import fold
-from canary.standing import STANDING, last_only, serving_at
+from canary.fold import advance, fold
+from canary.standing import STANDING, last_only, serving_at, skip_ahead
 from canary.states import Belief, EndedRollout, ModelServing
 from registry.errors import IntegrityError
 from tests.canary.world import Behaviour, MemoryWorld
@@ -74,6 +74,26 @@ def test_a_new_controller_reads_what_came_since(
     assert stage.controller().rollback(MODEL).outcome == "rolled-back"
     assert [one.number for one in stage.serving.history] == [1, 2, 3, 4, 5]
     assert stage.serving.live == 1
+
+
+def test_from_anywhere_on_the_ends_alone_come_to_the_same(stage: Stage) -> None:
+    entries, whole = stage.entries(), fold(stage.entries(), model=MODEL)
+    for cut in range(len(entries)):
+        before, left = fold(entries[:cut], model=MODEL), entries[cut:]
+        serving, passed = skip_ahead(before, left)
+        assert passed == (0 if cut > ends(stage)[-1].sequence else ends(stage)[-1].sequence - cut)
+        for entry in left[passed:]:
+            serving = advance(serving, entry)
+        assert serving == whole, cut
+
+
+def test_no_end_is_passed_that_does_not_tell(stage: Stage) -> None:
+    entries = list(stage.entries())
+    first = ends(stage)[0]
+    entries[first.sequence - 1] = replace(first, body={"outcome": first.body["outcome"]})
+    begun = ModelServing(MODEL)
+    assert skip_ahead(begun, entries) == (begun, 0)
+    assert skip_ahead(begun, []) == (begun, 0)
 
 
 def test_nothing_that_outlives_a_rollout_is_forgotten(stage: Stage) -> None:
