@@ -137,7 +137,9 @@ def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
 
 def test_compose_takes_the_file() -> None:
     if shutil.which("docker") is None or _compose("version").returncode:
-        pytest.skip("no Compose: apt-get install docker-compose-plugin (Docker's repository)")
+        pytest.skip(
+            "no Compose: apt-get install docker-compose (Debian 13, or Docker's repository)"
+        )
     done = _compose("--file", str(FILE), "config", "--quiet")
     assert done.returncode == 0, done.stderr
 
