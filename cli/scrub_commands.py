@@ -52,7 +52,8 @@ def _show(scrubbed: Scrubbed) -> None:
     for outcome in scrubbed.outcomes:
         _show_outcome(outcome)
     if scrubbed.whole:
-        typer.echo("every byte is as recorded")
+        reached = " that was reached" if any(one.cut_off for one in scrubbed.checked) else ""
+        typer.echo(f"every byte{reached} is as recorded")
 
 
 def _show_outcome(outcome: Outcome) -> None:

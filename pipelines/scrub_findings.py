@@ -71,6 +71,8 @@ class Checked:
     bytes: int = 0
     findings: list[Finding] = field(default_factory=list)
     remark: str = ""
+    cut_off: bool = False
+    """Whether nothing could be looked at."""
 
     def to_json(self) -> dict[str, Any]:
         """For the table."""
@@ -80,6 +82,7 @@ class Checked:
             "bytes": self.bytes,
             "findings": len(self.findings),
             "remark": self.remark,
+            "cut_off": self.cut_off,
         }
 
 

@@ -46,6 +46,7 @@ class Place:
     files: list[Expected] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     remark: str = ""
+    cut_off: bool = False
     records: list[Path] = field(default_factory=list)
     """Signed records that hold."""
 

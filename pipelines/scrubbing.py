@@ -162,7 +162,9 @@ def _regions(home: Platform, models: Sequence[str]) -> Iterator[_Part]:
             catalogs = {name: region.catalog(name) for name in models}
             yield _Part(region, catalogs, [releases_place(region, catalogs, home=home)])
         except EngineError as error:
-            place = Place(f"{RELEASES} in {region.name}", remark=f"cut off: {error.what}")
+            place = Place(
+                f"{RELEASES} in {region.name}", remark=f"cut off: {error.what}", cut_off=True
+            )
             yield _Part(region, {}, [place])
 
 
@@ -179,7 +181,7 @@ def _deal_with(part: _Part, healer: Healer, stamp: str, telling: ExitStack) -> l
 def _check(place: Place, on_bytes: Callable[[int], None]) -> Checked:
     checked = check_files(place.name, place.files, on_bytes)
     checked.findings[:0] = place.findings
-    checked.remark = place.remark
+    checked.remark, checked.cut_off = place.remark, place.cut_off
     return checked
 
 

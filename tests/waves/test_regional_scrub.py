@@ -10,6 +10,7 @@ from model_repository.publishing import verify_release
 from model_repository.replication import replicate
 from pipelines.waves.platforms import RegionPlatform
 from registry.signature import VerifyingKey
+from tests.cli.program import run
 from tests.pipelines.scrub_world import MODEL, ScrubWorld, damage
 
 if TYPE_CHECKING:
@@ -119,3 +120,6 @@ def test_a_region_that_is_cut_off_is_told_and_the_others_are_scrubbed(world: Scr
     assert told(scrubbed) == [(COPIES, "healed")]
     remarks = {one.place: one.remark for one in scrubbed.checked}
     assert remarks[f"releases in {US}"].startswith("cut off: ")
+    again = run("scrub", workspace=world.root)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.endswith("every byte that was reached is as recorded\n")
