@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pyarrow.fs import S3FileSystem
+from pyarrow.fs import FileSystem
 
 from infra.bucket_place import BucketPlace, GcsPlace, open_blobs
 from pipelines.assembly import Platform
@@ -28,13 +29,35 @@ if TYPE_CHECKING:
 FILES = {"weights.bin": bytes(range(256)) * 40_000, "sub/b.txt": b"b", "same.txt": b"b", "no": b""}
 
 
-@pytest.fixture(params=["folder", "bucket"])
+GOOGLE = "SLUICE_TEST_GCS"
+"""HOST:PORT of an emulator with a bucket `speech`: gcp-storage-emulator start --in-memory
+--default-bucket speech, from PyPI."""
+
+
+@pytest.fixture(params=["folder", "bucket", "google"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     if request.param == "folder":
         return FolderPlace(tmp_path / "shared")
+    if request.param == "google":
+        if GOOGLE not in os.environ:
+            pytest.skip(f"{GOOGLE} names no emulator of Google Cloud Storage")
+        monkeypatch.setattr(GcsPlace, "_connect", emulated)
+        return GcsPlace(f"gs://speech/store-{time.time_ns()}")
     request.getfixturevalue("environment")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("store"))
     return BucketPlace(f"s3://speech/store-{time.time_ns()}")
+
+
+def emulated(_: GcsPlace) -> Any:
+    """The emulator asks for no credentials."""
+    from pyarrow.fs import GcsFileSystem
+
+    return GcsFileSystem(
+        anonymous=True,
+        scheme="http",
+        endpoint_override=os.environ[GOOGLE],
+        retry_time_limit=timedelta(seconds=10),
+    )
 
 
 @pytest.fixture
@@ -191,7 +214,7 @@ def test_an_upload_that_ended_early_leaves_no_object(
     with pytest.raises(OSError, match="did not arrive whole"):
         place.put(source, "half")
     assert place.size("half") is None
-    assert isinstance(place._client, S3FileSystem)
+    assert isinstance(place._client, FileSystem)
 
 
 def test_workspaces_that_name_one_place_share_their_artifacts(tree: Path, tmp_path: Path) -> None:
