@@ -38,6 +38,7 @@ import numpy as np
 from sqlalchemy import text
 
 from benchmarks.canary_tick import World
+from benchmarks.capacity_clock import REPEATS, spread, times
 from benchmarks.capacity_regions import region_figures
 from benchmarks.capacity_requests import log_figures, look_figures
 from benchmarks.capacity_routes import route_figures
@@ -62,8 +63,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from registry.journal import Entry
-
-REPEATS = 9
 
 
 @contextmanager
@@ -136,19 +135,19 @@ def _status(
         overview(Workspace(workspace.root))
 
     sample = [name_of(number) for number in range(min(models, 5))]
-    folding = _times(lambda: read_states(journal, sample), 1)[0]
+    folding = times(lambda: read_states(journal, sample), 1)[0]
     keep_states(journal, models, entries)
-    again, again_cpu = _times(ask, REPEATS), _cpu_ms(ask)
+    again, again_cpu = times(ask, REPEATS), _cpu_ms(ask)
     for model in journal.models():
         journal.append(model, "release-published", published(10**6), actor="benchmark", at=1e9)
-    moved = _times(ask, REPEATS)
+    moved = times(ask, REPEATS)
     with journal.engine.begin() as connection:
         kept = connection.execute(text(f"SELECT sum(length(state)) FROM {CHECKPOINTS.name}"))  # noqa: S608
         held = kept.scalar() or 0
     return {
         "first_us_per_row": round(1000 * folding / (len(sample) * len(entries)), 1),
-        "again": _spread(again) | {"cpu": again_cpu},
-        "moved": _spread(moved) | {"cpu": _cpu_ms(ask)},
+        "again": spread(again) | {"cpu": again_cpu},
+        "moved": spread(moved) | {"cpu": _cpu_ms(ask)},
         "checkpoint_bytes": int(held),
     }
 
@@ -172,8 +171,8 @@ def _controllers(journal: Journal) -> dict[str, Any]:
     )
     return {
         "take_up_ms": round(take_up, 1),
-        "tick_ms": _spread(looks) | {"cpu": round(spent, 2)},
-        "append_ms": _spread(_times(one, 100)),
+        "tick_ms": spread(looks) | {"cpu": round(spent, 2)},
+        "append_ms": spread(times(one, 100)),
     }
 
 
@@ -218,15 +217,6 @@ def start_s() -> float:
     return round(time.perf_counter() - began, 2)
 
 
-def _times(act: Callable[[], object], repeats: int) -> list[float]:
-    found = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        act()
-        found.append(round(1000 * (time.perf_counter() - began), 2))
-    return found
-
-
 def _cpu_ms(act: Callable[[], object]) -> float:
     began = time.process_time()
     for _ in range(REPEATS):
@@ -235,14 +225,7 @@ def _cpu_ms(act: Callable[[], object]) -> float:
 
 
 def _p50(act: Callable[[], object]) -> float:
-    return round(float(np.median(_times(act, REPEATS))), 2)
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "p50": round(float(np.quantile(values, 0.5)), 2),
-        "p95": round(float(np.quantile(values, 0.95)), 2),
-    }
+    return round(float(np.median(times(act, REPEATS))), 2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from benchmarks.canary_tick import World
+from benchmarks.capacity_clock import spread, times
 from benchmarks.capacity_world import PLAN, controller, fill, name_of
 from pipelines.assembly import Platform
 from pipelines.waves.coordinator import Coordinator
@@ -26,11 +25,9 @@ from registry.lease import Leases
 from registry.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from registry.journal import Entry, Journal
-
-REPEATS = 9
 
 
 def region_figures(counts: Sequence[int], entries: list[Entry]) -> list[dict[str, Any]]:
@@ -50,7 +47,8 @@ def _measure(count: int, entries: list[Entry]) -> dict[str, Any]:
         worlds = {name: World(1000.0, now=began) for name in names}
         coordinator, outfit = _coordinator(home, journals, worlds)
         live = max(entry.body["release"] for entry in entries if entry.kind == "release-published")
-        see = _times(lambda: outfit.see(model, names))
+        outfit.see(model, names)
+        see = spread(times(lambda: outfit.see(model, names)))
         spent, clock = time.process_time(), time.perf_counter()
         result = coordinator.promote(
             model, live + 1, PLAN.model_copy(update={"waves": tuple(names), "tick_s": 1.0})
@@ -60,7 +58,7 @@ def _measure(count: int, entries: list[Entry]) -> dict[str, Any]:
             raise RuntimeError(f"{result.outcome}: {result.reason}")
         regions_view(home, model)
         looks = sum(len(world.looks) for world in worlds.values()) / count
-        status = _times(lambda: regions_view(Platform(home.workspace), model))
+        status = spread(times(lambda: regions_view(Platform(home.workspace), model)))
         for journal in [home.journal, *journals.values()]:
             journal.close()
     return {
@@ -108,15 +106,3 @@ def _coordinator(
         ttl_s=60.0,
     )
     return Coordinator(outfit), outfit
-
-
-def _times(act: Callable[[], object]) -> dict[str, float]:
-    """Milliseconds by the clock, p50 and p95, after one that makes everything warm."""
-    act()
-    found = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        act()
-        found.append(1000 * (time.perf_counter() - began))
-    quantiles = {"p50": 0.5, "p95": 0.95}
-    return {name: round(float(np.quantile(found, q)), 2) for name, q in quantiles.items()}

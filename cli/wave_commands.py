@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.output import print_pairs, print_table
-from cli.session import open_platform
+from cli.session import find_workspace, open_platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,12 +24,11 @@ EXIT_CODES = {"settled": 0, "idle": 0, "under-way": 0, "stopped": 1, "reverted":
 
 def placed_platform(region: str = "") -> Platform:
     """The engines of the workspace, or of one region. Raises UserError for an unknown one."""
-    home = open_platform()
     if not region:
-        return home
-    from pipelines.waves.platforms import RegionPlatform
+        return open_platform()
+    from pipelines.waves.platforms import platform_at
 
-    return RegionPlatform(home, region)
+    return platform_at(find_workspace(), region)
 
 
 def acting_platform(model: str, region: str = "") -> Platform:

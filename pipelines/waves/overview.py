@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import wait
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from canary.waves import fold_waves
-from pipelines.waves.sight import PATIENCE_S, begun
+from pipelines.waves.sight import PATIENCE_S, at_once
 from registry.errors import EngineError
 from registry.regions import region_names
 
@@ -31,8 +30,7 @@ def regions_view(home: Platform, model: str) -> tuple[list[dict[str, Any]], str]
     platforms = region_platforms(home)
     order = [name for name in state.order if name in platforms]
     names = [*order, *(name for name in platforms if name not in order)]
-    asked = {name: begun(partial(_asked, platforms[name], model)) for name in names}
-    wait(asked.values(), timeout=PATIENCE_S)
+    asked = at_once({name: partial(_asked, platforms[name], model) for name in names}, PATIENCE_S)
     late = _Asked(None, "cut off", f"no answer within {PATIENCE_S:g} s")
     return [
         _row(name, one.result() if one.done() else late, state) for name, one in asked.items()

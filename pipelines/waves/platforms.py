@@ -120,7 +120,7 @@ class RegionPlatform(Platform):
 def platform_at(workspace: Workspace, region: str = "", *, actor: str = "") -> Platform:
     """The engines of the workspace, or of one of its regions. Raises UserError for an unknown one.
 
-    For flows, whose arguments are plain values.
+    For commands and flows, whose arguments are plain values.
     """
     home = Platform(workspace, actor=actor)
     return RegionPlatform(home, region) if region else home

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, wait
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from canary.waves_states import Seen
@@ -39,17 +40,20 @@ class Sight:
         """
         asked = dict.fromkeys(names)
         known = [name for name in asked if name in self._regions]
-        looks = {name: self._look(model, name) for name in known if not self._is_late(model, name)}
-        wait(looks.values(), timeout=self._patience_s)
+        looks = at_once(
+            {
+                name: partial(self._regions[name].look, model)
+                for name in known
+                if not self._is_late(model, name)
+            },
+            self._patience_s,
+        )
         late = {name: one for name, one in looks.items() if not one.done()}
         self._late |= {(model, name): one for name, one in late.items()}
         seen = {name: one.result() for name, one in looks.items() if name not in late}
         gone = Seen(cut_off="sluice.toml names it no more")
         away = Seen(cut_off=f"no answer within {self._patience_s:g} s")
         return {name: seen.get(name, away if name in self._regions else gone) for name in asked}
-
-    def _look(self, model: str, name: str) -> Future[Seen]:
-        return begun(lambda: self._regions[name].look(model))
 
     def _is_late(self, model: str, name: str) -> bool:
         """Whether a look from before is still waiting; what a late one said is out of date."""
@@ -60,7 +64,14 @@ class Sight:
         return look is not None
 
 
-def begun(act: Callable[[], T]) -> Future[T]:
+def at_once(acts: Mapping[str, Callable[[], T]], patience_s: float) -> dict[str, Future[T]]:
+    """What each of `acts` comes to; after `patience_s` some may not be done yet."""
+    begun = {name: _begun(act) for name, act in acts.items()}
+    wait(begun.values(), timeout=patience_s)
+    return begun
+
+
+def _begun(act: Callable[[], T]) -> Future[T]:
     """What `act` comes to, in a thread that no command waits for at its end."""
     future: Future[T] = Future()
     context = copy_context()
