@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canary import fold_effects, fold_phases, fold_rollouts, fold_wishes
+from canary.standing import skip_ahead
 from canary.states import ModelServing
 from registry.journal_fold import after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from registry.journal import Entry
 
@@ -33,6 +34,17 @@ def fold(entries: Iterable[Entry], *, model: str = "") -> ModelServing:
 def advance(serving: ModelServing, entry: Entry) -> ModelServing:
     """The state after one more entry; raises IntegrityError as `fold` does."""
     return after(serving, entry, _CHANGES)
+
+
+def advance_by_ends(serving: ModelServing, entries: Sequence[Entry]) -> ModelServing:
+    """The state after some more; of rollouts that ended among them only the ends are read.
+
+    So what lies before the last of them is not checked. Raises IntegrityError as `fold` does.
+    """
+    serving, passed = skip_ahead(serving, entries)
+    for entry in entries[passed:]:
+        serving = advance(serving, entry)
+    return serving
 
 
 _CHANGES: Mapping[str, Callable[[ModelServing, Entry], ModelServing]] = {

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from canary import fold as serving_fold
 from canary.delivery import delivery
+from canary.fold import advance_by_ends
 from canary.phases import Phase
-from canary.standing import skip_ahead
 from canary.states import ModelServing
 from drift import case as drift_fold
 from drift.case import DriftState
@@ -74,9 +73,7 @@ class ModelRead:
 
     def take(self, entries: Sequence[Entry]) -> None:
         """Some more. Of rollouts that ended among them only the ends are folded."""
-        self.serving, passed = skip_ahead(self.serving, entries)
-        for entry in entries[passed:]:
-            self.serving = serving_fold.advance(self.serving, entry)
+        self.serving = advance_by_ends(self.serving, entries)
         for entry in entries:
             self._count(entry)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from canary import fold as serving_fold
-from canary.standing import last_only, skip_ahead
+from canary.standing import last_only
 from canary.states import ModelServing
 from drift import case as drift_fold
 from drift.case import DriftState
@@ -66,14 +66,11 @@ class ModelState:
         Of rollouts that ended among them only the ends are read.
         """
         drift, variants = self.drift, self.variants
-        serving, passed = skip_ahead(self.serving, entries)
-        for number, entry in enumerate(entries):
+        for entry in entries:
             if entry.kind == "release-published":
                 variants = {**variants, entry.body["release"]: entry.body["variant"]}
             drift = shown_drift(drift_fold.advance(drift, entry))
-            if number >= passed:
-                serving = serving_fold.advance(serving, entry)
-        newest = entries[-1]
+        serving, newest = serving_fold.advance_by_ends(self.serving, entries), entries[-1]
         return ModelState(last_only(serving), drift, variants, newest.sequence, newest.hash)
 
     def to_text(self) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from canary.fold import advance
-from canary.standing import serving_at, skip_ahead
+from canary.fold import advance, advance_by_ends
+from canary.standing import serving_at
 from canary.states import ModelServing
 
 if TYPE_CHECKING:
@@ -25,11 +25,7 @@ def read_serving(journal: Journal, model: str, known: ModelServing | None = None
 
 def read_history(journal: Journal, model: str) -> ModelServing:
     """As `read_serving`, with every rollout that ended."""
-    entries = journal.read(model)
-    serving, passed = skip_ahead(ModelServing(model), entries)
-    for entry in entries[passed:]:
-        serving = advance(serving, entry)
-    return serving
+    return advance_by_ends(ModelServing(model), journal.read(model))
 
 
 def _last_end(journal: Journal, model: str) -> ModelServing:
